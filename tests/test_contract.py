@@ -1,0 +1,170 @@
+"""dvc.yaml against the code: what a stage imports, reads and is given agree with what it declares."""
+
+import ast
+import os
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, default_params
+from ruamel.yaml import YAML
+
+STAGES = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
+
+
+def imports(file: Path) -> set[str]:
+    """Repository files that a module imports, at the top or inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            assert not (isinstance(node, ast.ImportFrom) and node.level), (
+                f"{file}: relative imports hide what is imported"
+            )
+            continue
+        for name in names:
+            module = ROOT / Path(*name.split("."))
+            if module.with_suffix(".py").is_file():
+                found.add(module.with_suffix(".py").relative_to(ROOT).as_posix())
+    return found
+
+
+def closure(file: str) -> set[str]:
+    """`file` and every repository file that it needs, directly or not."""
+    todo, done = {file}, set()
+    while todo:
+        current = todo.pop()
+        done.add(current)
+        todo |= imports(ROOT / current) - done
+    return done
+
+
+def declared(stage: dict, kind: str) -> list[str]:
+    """Paths under deps, outs, metrics or plots of a stage, with params filled in."""
+    values = [next(iter(entry)) if isinstance(entry, dict) else entry for entry in stage.get(kind, [])]
+
+    def value(match):
+        here = default_params()
+        for key in match[1].split("."):
+            here = here[key]
+        return str(here)
+
+    return [re.sub(r"\$\{([\w.]+)\}", value, path) for path in values]
+
+
+def covers(dep: str, file: str) -> bool:
+    return file == dep or file.startswith(dep.rstrip("/") + "/")
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_code_deps_are_what_the_stage_imports(name):
+    needed = closure(f"stages/{name}.py")
+    code = [dep for dep in declared(STAGES[name], "deps") if dep.startswith(("stages", "diagnosis"))]
+    missing = sorted(file for file in needed if not any(covers(dep, file) for dep in code))
+    unused = sorted(dep for dep in code if not any(covers(dep, file) for file in needed))
+    assert not missing, f"{name} imports files that dvc.yaml does not declare"
+    assert not unused, f"{name} declares code that it does not import"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_each_stage_is_a_script_with_a_main_without_arguments(name):
+    assert STAGES[name]["cmd"] == f"python -m stages.{name}"
+    tree = ast.parse((ROOT / "stages" / f"{name}.py").read_text())
+    assert ast.get_docstring(tree)
+    (main,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main"]
+    assert not (main.args.args or main.args.kwonlyargs or main.args.vararg or main.args.kwarg)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_paths_in_the_script_are_declared(name):
+    """Every path constant of a stage lies under one of its deps, outs, metrics or plots, or in the ignored folders."""
+    text = (ROOT / "stages" / f"{name}.py").read_text()
+    paths = re.findall(r"^[A-Z_]+ = Path\(\"([^\"]+)\"\)", text, flags=re.M)
+    known = [path for kind in ("deps", "outs", "metrics", "plots") for path in declared(STAGES[name], kind)]
+    known += ["logs", ".checkpoints"]
+    if name == "publish":  # the one named exception: it reads what the whole run left
+        known += ["params.yaml", "dvc.lock", "metrics", "plots", ".git", ".dvc"]
+    unknown = [p for p in paths if not any(covers(k, p) or covers(p, k) for k in known)]
+    assert not unknown
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_params_section_is_declared_and_complete(name):
+    """A stage loads its own section and no other, and every key of it is a field of its Params."""
+    text = (ROOT / "stages" / f"{name}.py").read_text()
+    sections = set(re.findall(r"\.load\(\"(\w+)\"\)", text))
+    assert sections == {name}
+    params = STAGES[name]["params"]
+    assert params == ([{"params.yaml": None}] if name == "publish" else [name])
+
+
+def test_every_params_section_belongs_to_a_stage():
+    assert set(default_params()) == set(STAGES)
+
+
+def test_every_script_is_a_stage():
+    scripts = {file.stem for file in (ROOT / "stages").glob("*.py")} - {"__init__"}
+    assert scripts == set(STAGES)
+
+
+def test_every_module_is_used_by_a_stage_or_tool():
+    roots = [f"stages/{name}.py" for name in STAGES]
+    roots += [
+        p.relative_to(ROOT).as_posix() for folder in ("tools", "benchmarks") for p in (ROOT / folder).glob("*.py")
+    ]
+    used = set().union(*(closure(file) for file in roots))
+    modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "diagnosis").rglob("*.py") if p.name != "__init__.py"}
+    assert not sorted(modules - used)
+
+
+def test_init_files_are_empty():
+    for folder in ("diagnosis", "stages", "tools"):
+        for file in (ROOT / folder).rglob("__init__.py"):
+            assert not file.read_text().strip(), f"{file} does something at import"
+
+
+HEAVY = {"torch", "transformers", "peft", "datasets", "accelerate", "mlflow", "sklearn", "imblearn", "fairlearn"}
+ALLOWED = {
+    "rebalance": {"imblearn", "sklearn"},
+    "finetune": {"torch", "transformers", "peft", "datasets", "accelerate", "sklearn"},
+    "predict": {"torch", "transformers", "sklearn"},
+    "baseline": {"sklearn"},
+    "evaluate": {"sklearn"},
+    "audit_fairness": {"sklearn", "fairlearn"},
+    "publish": {"mlflow"},
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_heavy_libraries_only_where_they_are_needed(name):
+    roots = set()
+    for file in closure(f"stages/{name}.py"):
+        for node in ast.walk(ast.parse((ROOT / file).read_text())):
+            if isinstance(node, ast.Import):
+                roots |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                roots.add(node.module.split(".")[0])
+    assert roots & HEAVY <= ALLOWED.get(name, set())
+
+
+@pytest.mark.skipif("CI" not in os.environ, reason="the committed lock is compared with the tree where CI is set")
+def test_the_committed_lock_is_of_this_code_and_these_params():
+    """dvc.lock holds the hashes of the code files and the params values that are in the tree."""
+    import hashlib
+
+    lock = YAML(typ="safe", pure=True).load(ROOT / "dvc.lock")["stages"]
+    params = default_params()
+    assert set(lock) == set(STAGES)
+    stale = []
+    for name, entry in lock.items():
+        for dep in entry.get("deps", []):
+            path = ROOT / dep["path"]
+            if path.suffix == ".py" and hashlib.md5(path.read_bytes()).hexdigest() != dep["md5"]:
+                stale.append(f"{name}: {dep['path']}")
+        for section, value in entry.get("params", {}).get("params.yaml", {}).items():
+            if params[section] != value:
+                stale.append(f"{name}: params.yaml {section}")
+    assert not stale, "run `make repro` and commit dvc.lock and metrics/"
