@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup repro test test-slow lint ui bench real
+.PHONY: repro test test-interrupted ui real
 
 repro: .venv/installed   ## the whole pipeline on the embedded corpus
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
@@ -9,6 +9,12 @@ repro: .venv/installed   ## the whole pipeline on the embedded corpus
 test: .venv/installed    ## every test
 	$(BIN)/ruff check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadgroup tests
+
+test-interrupted: .venv/installed  ## kill -9 in every stage, then the same bytes
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m interrupted tests
+
+real: .venv/installed    ## the pipeline on real notes (DIAGNOSIS_DATA, else ../shared/data); rewrites docs/results.md
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.real
 
 ui: .venv/installed      ## the experiments in MLflow, http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
