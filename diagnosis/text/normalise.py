@@ -33,7 +33,7 @@ KIND_MARK = re.compile(
     r"\[(?:NAME|PLACE|DATE|AGE|PHONE|FAX|EMAIL|SSN|MRN|PLAN|ACCOUNT|LICENCE|VEHICLE|DEVICE|URL|IP|BIOMETRIC|PHOTO|OTHER_ID)\]"
 )
 LETTER_MARK = re.compile(r"\b(?:X{2}([/-])X{2}\1X{2,4}|X{4,}|x{4,})\b")  # not XXX: a karyotype
-STARS = re.compile(r"(?<=[^\s*] )\*{2,}(?=[ .,;:])")
+STARS = re.compile(r"(?<=\S )\*{2,}(?=[ .,;:])")
 LINE_OF_MARKS = re.compile(r"___+(?: ___+)*")
 
 LOST_LINE_END = re.compile(
@@ -43,7 +43,8 @@ LOST_LINE_END = re.compile(
 )
 LOST_AFTER_COLON = re.compile(r": ?,(?: ?,)* ?(?=\S)")
 LOST_AFTER_CAPITALS = re.compile(r"^([A-Z][A-Z /&'()\-]{3,60}),(?=\S)", re.MULTILINE)
-COMMA_FORM = re.compile(r"[.:],\S|: ,|:, |\.,$")
+TRAILING_COMMAS = re.compile(r"[ ,]+$", re.MULTILINE)
+COMMA_FORM = re.compile(r"[.:],\S|: ,|:, |\.,$", re.MULTILINE)
 
 
 def normalise(text: str) -> str:
@@ -83,13 +84,18 @@ def one_mark(text: str) -> str:
 def restore_lines(text: str) -> str:
     """Line ends of a text whose line ends became commas (`pain.,ALLERGIES: ,None.`), as in the MTSamples table.
 
-    Only where the text has no line end and has commas right after a full stop or a colon; other commas stay.
+    Only in lines that have a comma glued to a full stop or behind a colon; a comma within a sentence stays.
     """
-    if "\n" in text or not COMMA_FORM.search(text):
+    if not COMMA_FORM.search(text):
         return text
-    text = LOST_AFTER_COLON.sub(":\n", text)
-    text = LOST_LINE_END.sub("\n", text)
-    return LOST_AFTER_CAPITALS.sub(r"\1\n", text).rstrip(" ,")
+    return "\n".join(_restored(line) if COMMA_FORM.search(line) else line for line in text.split("\n"))
+
+
+def _restored(line: str) -> str:
+    line = LOST_AFTER_COLON.sub(":\n", line)
+    line = LOST_LINE_END.sub("\n", line)
+    line = LOST_AFTER_CAPITALS.sub(r"\1\n", line)
+    return TRAILING_COMMAS.sub("", line)
 
 
 # ---------------------------------------------------------------- reductions, all off by default

@@ -110,7 +110,7 @@ LATER = {
     "estimated blood loss; blood loss; ebl; complications; drains; specimens; specimen; tourniquet time; total tourniquet time; "
     "history and gross findings; procedures during this hospitalization; invasive procedures; "
     "description; consent; informed consent; fluids; fluids received; iv fluids; urine output; hemostasis; counts; implants; "
-    "interventions; procedures and operations; summary of procedure; angiographic findings; delivery note",
+    "procedures and operations; summary of procedure; angiographic findings; delivery note",
     "hospital_course": "hospital course; brief hospital course; brief hospital course by problem; brief hospital course by system; "
     "hospital course by problem; hospital course by system; hospital course by systems; summary of hospital course; "
     "concise summary of hospital course; concise summary of hospital course by issue; summary of hospital course by problem; "
@@ -168,10 +168,13 @@ WORD = re.compile(r"\S+")
 SIDE_NOTE = re.compile(r" ?\([^()\n]{0,24}\)$")  # "PREOPERATIVE DIAGNOSIS (ES)", "Brief Hospital Course (by system)"
 ANSWERS = {"diagnosis": "diagnosis", "diagnoses": "diagnosis", "impression": "impression", "impressions": "impression"}
 """Last words that make any heading at a line's start one that states the answer ("Referring diagnosis:")."""
+OF_ANSWER = re.compile(r"[A-Z][A-Za-z/'-]* (?:[A-Za-z/&'-]+ ){0,3}")
 MAX_IDENTIFIER = 120  # characters on the line of an identifier; a longer line is prose
+MODIFIER = re.compile(r"(?:[A-Z][A-Za-z]*[ /&]+){1,4}")  # "PRIMARY DISCHARGE DIAGNOSES:" begins at PRIMARY
 MARKUP = " #*_>=~.-•|\"'([<"
+DECORATION = re.compile(r"[ #*_>=~.\-•|\"'(\[<]*(?:(?:\d{1,2}|[A-Z])[.)] ?)?[#*_]*")  # "## ", "1. **"
 SENTENCE_ENDS = ".,;:!?)]_#*>|•-\"'"
-NEGATIONS = {"no", "not", "without", "denies", "nor"}
+WITHIN_PHRASE = {"no", "not", "without", "denies", "nor", "of", "and", "or", "the", "a", "for", "in", "his", "her"}
 
 
 class Section(NamedTuple):
@@ -199,8 +202,9 @@ def sections(text: str) -> list[Section]:
     for (start, name), end in zip(marks, [start for start, _ in marks[1:]] + [len(text)], strict=True):
         if name == "identifiers":
             line_end = text.find("\n", start, end)
-            found.append(Section(name, start, end if line_end < 0 else line_end, False))
-            if line_end >= 0 and text[line_end:end].strip():
+            line_end = end if line_end < 0 or not text[line_end:end].strip() else line_end
+            found.append(Section(name, start, line_end, False))
+            if line_end < end:
                 found.append(Section(above[0], line_end, end, above[1]))
             continue
         at_admission = name in ADMISSION and not (in_course and name in ANY_TIME)
@@ -218,15 +222,16 @@ def cut(text: str, visible_at: str, more: list[str]) -> tuple[str, dict[str, int
     found = sections(text)
     if not found:
         return text, None
-    kept, gone = [], {}
-    for section in found:
-        if section.name in more or (visible_at == "admission" and not section.at_admission):
+    gone: dict[str, int] = {}
+    # Again until nothing is left to cut: a heading may come to stand alone on its line only when what followed is gone.
+    while unseen := [s for s in found if s.name in more or (visible_at == "admission" and not s.at_admission)]:
+        for section in unseen:
             gone[section.name] = gone.get(section.name, 0) + section.end - section.start
-        elif kept and kept[-1][1] == section.start:
-            kept[-1] = (kept[-1][0], section.end)
-        else:
-            kept.append((section.start, section.end))
-    return "\n".join(part for start, end in kept if (part := text[start:end].strip(" \n"))), gone
+        starts, ends = [0, *(s.end for s in unseen)], [*(s.start for s in unseen), len(text)]
+        parts = (text[start:end].strip(" \n").rstrip(" ,\n") for start, end in zip(starts, ends, strict=True))
+        text = "\n".join(filter(None, parts))
+        found = sections(text)
+    return text, gone
 
 
 def _headings(text: str) -> Iterator[tuple[int, str]]:
@@ -266,11 +271,8 @@ def _before_colon(text: str, line_start: int, floor: int, colon: int) -> tuple[i
             long_line = name == "identifiers" and text.find("\n", colon, colon + MAX_IDENTIFIER) < 0
             if long_line and len(text) - colon > MAX_IDENTIFIER:
                 return None
-            modifier = (
-                text[line_start:at] if at - line_start < 40 else ""
-            )  # "PRIMARY DISCHARGE DIAGNOSES:" begins at PRIMARY
-            return (line_start if modifier.isupper() or modifier.istitle() else at), name
-    if last in ANSWERS and words[0] - line_start < 5 and text[words[0]].isupper():
+            return line_start if floor == line_start and MODIFIER.fullmatch(text, line_start, at) else at, name
+    if last in ANSWERS and floor == line_start and OF_ANSWER.fullmatch(text, words[0], words[-1]):
         return words[0], ANSWERS[last]
     return None
 
@@ -289,7 +291,7 @@ def _beginnings(text: str, words: list[int], end: int) -> Iterator[int]:
 
 def _is_heading(text: str, line_start: int, at: int, end: int) -> bool:
     before = text[max(line_start, at - 40) : at].rstrip(" ")
-    if at - line_start < 40 and not before.strip(MARKUP + "0123456789"):  # at the start of a line
+    if at - line_start < 40 and DECORATION.fullmatch(before):  # at the start of a line
         return text[at].isupper() or _ends_sentence(text[max(0, line_start - 3) : line_start])
     if not text[at].isupper():
         return False
@@ -299,7 +301,7 @@ def _is_heading(text: str, line_start: int, at: int, end: int) -> bool:
     return (
         len(words) > 1
         and all(word[0].isupper() for word in words if len(word) > 3)
-        and before.rsplit(" ", 1)[-1].lower() not in NEGATIONS
+        and (before.rsplit(" ", 1)[-1].lower() not in WITHIN_PHRASE or before.isupper())
     )
 
 

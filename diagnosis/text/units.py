@@ -30,7 +30,7 @@ OTHER_READING = re.compile(r"Mg|MM|MG(?=\W{0,2}\d)")  # magnesium, multiple myel
 IS = r"(?: (?:is|was|of|at))? ?[:=]? ?(?:(?:is|was|of|at) )?"
 END = r"(?!\d|\.\d|/\d|%)"
 VITAL = re.compile(
-    rf"\b(?:(?:BP|B/P|blood pressure){IS}(?P<systolic>\d{{2,3}}) ?/ ?(?P<diastolic>\d{{2,3}})(?![\d/]|\.\d|-\d)(?: mmHg\b)?(?! ?kPa)"
+    rf"\b(?:(?:BP|B/P|blood pressure){IS}(?P<systolic>\d{{2,3}}) ?/ ?(?P<diastolic>\d{{2,3}})(?![\w/]|\.\d|-\d)(?: mmHg\b)?(?! ?kPa)"
     rf"|(?:HR|heart rate|pulse rate|pulse){IS}(?P<heart>\d{{2,3}}){END}(?: ?(?:bpm|beats per minute|beats/min|/min|per minute)\b)?"
     rf"|(?:RR|resp(?:iratory)? rate|respirations?){IS}(?P<breath>\d{{1,2}}){END}(?: ?(?:breaths per minute|breaths/min|/min|per minute)\b)?"
     rf"|(?:T{IS}(?=\d+\.)|temp(?:erature)?{IS})(?P<temperature>\d{{2,3}}(?:\.\d+)?){END}(?: ?°? ?(?:degrees? )?(?P<degree>F|C|Fahrenheit|Celsius|centigrade)\b)?"
