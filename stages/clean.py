@@ -65,6 +65,8 @@ def main():
         if notes["read"] == notes["emptied"]:
             raise UserError(
                 f"{DEIDENTIFIED}: of {total} notes none keeps any text: set clean.visible_at to all, or cut fewer sections"
+                if total
+                else f"{DEIDENTIFIED} has no notes: see in metrics/ingest.json what was left out"
             )
     write_json(METRICS, measures(notes, characters, cut_characters, by_class, params.min_count))
 
