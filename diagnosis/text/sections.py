@@ -92,7 +92,7 @@ LATER = {
     "principle diagnosis; chronic diagnoses; diagnoses treated",
     "impression": "impression; impressions; clinical impression; final impression; diagnostic impression; endoscopic impression; "
     "impression and plan; impression/plan; impression and recommendations; impression and recommendation; "
-    "impression/recommendations; initial impression; overall impression; ct impression; mri impression; postoperative impression",
+    "impression/recommendations; opinion; initial impression; overall impression; ct impression; mri impression; postoperative impression",
     "assessment": "assessment; assessments; assessment and plan; assessment/plan; a/p; a and p; a&p; assessment and recommendations; "
     "assessment/recommendations; formulation; case formulation; medical decision making; assessment and treatment plan; "
     "clinical assessment; problem assessment; analysis; discussion",
