@@ -134,6 +134,7 @@ def test_normalise(before, after):
         ("at *** o'clock, ***** was applied", "at ___ o'clock, ___ was applied"),
         ("karyotype 47,XXX; **Important**: 2**3; [x] done", "karyotype 47,XXX; **Important**: 2**3; [x] done"),
         ("[NAME] on [DATE]", "___ on ___"),
+        ("**PLAN:** rest **NAME** **HPI** _x_", "**PLAN:** rest **NAME** **HPI** _x_"),  # Markdown
     ],
 )  # fmt: skip
 def test_marks(before, after):
@@ -263,6 +264,16 @@ def test_identifiers_end_with_their_line():
     text = "Attending: ___\nThis man has a cough.\nDate of Birth: ___\nHis legs are warm."
     assert at_admission(text) == "This man has a cough.\nHis legs are warm."
     assert at_admission("Date: ___ This man has " + "a cough " * 30).startswith("Date:")  # a line of prose
+
+
+def test_headings_behind_an_identifier_on_its_line():
+    text = "Admission Date: 2150-01-02 Discharge Date: 2150-01-09\nDate of Birth: 1950-02-03 Sex: F\nService: MEDICINE"
+    assert at_admission(text) == "Sex: F\nService: MEDICINE"
+
+
+def test_a_long_sentence_that_ends_in_diagnosis_is_prose():
+    text = "He was told by many of the physicians whom he had seen in the past year that his Main Diagnosis: none. Fine"
+    assert names(text) == []
 
 
 def test_more_sections_cut():

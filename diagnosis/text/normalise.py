@@ -28,7 +28,11 @@ EMPTY_LINES = re.compile(r"\n{3,}")
 # The age that a mark states is clinical and no identifier: it stays.
 AGE_MARK = re.compile(r"\*\*AGE\[(?:in |birth-)?([^\]\n]{1,20})\]|\[\*\*\s*Age (over \d+)\s*\*\*\]")
 MIMIC_MARK = re.compile(r"\[\*\*[^\[\]]{0,120}?\*\*\]")
-STAR_MARK = re.compile(r"\*\*[A-Z]{2,12}(?:-[A-Z]{2,12})?(?:\[[^\]\n]{0,80}\]|\b)")
+STAR_MARK = re.compile(  # of the De-ID system; other words between stars are Markdown
+    r"\*\*(?:[A-Z]{2,12}(?:-[A-Z]{2,12})?\[[^\]\n]{0,80}\]"
+    r"|(?:NAME|DATE|PLACE|INSTITUTION|INITIALS|ROOM|PHONE|EMAIL|STREET-ADDRESS|ADDRESS|ZIP-CODE|SSN|WEB-LOC"
+    r"|(?:ID|ACCOUNT|DEVICE|PATH|VEHICLE)-(?:NUMBER|NUM|ID))\b(?!\*))"
+)
 KIND_MARK = re.compile(
     r"\[(?:NAME|PLACE|DATE|AGE|PHONE|FAX|EMAIL|SSN|MRN|PLAN|ACCOUNT|LICENCE|VEHICLE|DEVICE|URL|IP|BIOMETRIC|PHOTO|OTHER_ID)\]"
 )

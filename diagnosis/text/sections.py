@@ -240,19 +240,23 @@ def _headings(text: str) -> Iterator[tuple[int, str]]:
     while start <= len(text):
         end = text.find("\n", start)
         end = len(text) if end < 0 else end
-        line_start, floor = start, start
+        line_start, floor, after_identifier = start, start, False
         for colon in COLON.finditer(text, start, end):
-            found = _before_colon(text, line_start, floor, colon.start())
+            found = _before_colon(text, line_start, floor, colon.start(), after_identifier)
             if found:
                 yield found
+                after_identifier = found[1] == "identifiers"
             floor = colon.end()
         if floor == line_start and 1 < end - start <= MAX_LETTERS and (found := _alone(text, start, end)):
             yield found
         start = end + 1
 
 
-def _before_colon(text: str, line_start: int, floor: int, colon: int) -> tuple[int, str] | None:
-    """The longest known heading that ends at the colon, if it is written as one; `floor` ends the previous colon."""
+def _before_colon(text: str, line_start: int, floor: int, colon: int, after_identifier: bool) -> tuple[int, str] | None:
+    """The longest known heading that ends at the colon, if it is written as one; `floor` ends the previous colon.
+
+    `after_identifier`: the heading before it on the line is an identifier's, whose value is short ("Born: 1950 Sex: F").
+    """
     end = colon - 1 if text[colon - 1 : colon] == " " else colon
     if end <= floor or text[end - 1].isdigit() and text[end - 2 : end - 1] == " ":
         return None
@@ -267,12 +271,13 @@ def _before_colon(text: str, line_start: int, floor: int, colon: int) -> tuple[i
         return None
     for at in _beginnings(text, words[-MAX_WORDS:], end):
         name = HEADINGS.get(_key(text[at:end]))
-        if name and _is_heading(text, line_start, at, end):
+        if name and (after_identifier and text[at].isupper() or _is_heading(text, line_start, at, end)):
             long_line = name == "identifiers" and text.find("\n", colon, colon + MAX_IDENTIFIER) < 0
             if long_line and len(text) - colon > MAX_IDENTIFIER:
                 return None
             return line_start if floor == line_start and MODIFIER.fullmatch(text, line_start, at) else at, name
-    if last in ANSWERS and floor == line_start and OF_ANSWER.fullmatch(text, words[0], words[-1]):
+    opens_line = floor == line_start and DECORATION.fullmatch(text, line_start, words[0])
+    if last in ANSWERS and opens_line and OF_ANSWER.fullmatch(text, words[0], words[-1]):
         return words[0], ANSWERS[last]
     return None
 
@@ -295,7 +300,7 @@ def _is_heading(text: str, line_start: int, at: int, end: int) -> bool:
         return text[at].isupper() or _ends_sentence(text[max(0, line_start - 3) : line_start])
     if not text[at].isupper():
         return False
-    if before[-1] in SENTENCE_ENDS:
+    if before[-1:] in SENTENCE_ENDS:
         return True
     words = text[at:end].split()
     return (
