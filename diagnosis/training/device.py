@@ -1,0 +1,42 @@
+"""Where the model runs, and how it runs there the same way twice."""
+
+import os
+from contextlib import contextmanager
+
+from diagnosis.errors import UserError
+
+# cuBLAS is deterministic with a workspace of its own only, and reads this before the first call.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import torch  # noqa: E402
+
+
+def prepare_device(threads: int) -> torch.device:
+    """The GPU where there is one, else the CPU with `threads` threads; deterministic algorithms on either."""
+    torch.set_num_threads(threads)
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.use_deterministic_algorithms(True)
+    return torch.device("cuda", 0)
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raises UserError where the device does not have the precision (bf16 runs on every CPU, if slowly)."""
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError("params.yaml: finetune.precision is fp16, which needs a GPU: set bf16 or fp32")
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise UserError("params.yaml: finetune.precision is bf16, which this GPU does not have: set fp16 or fp32")
+
+
+@contextmanager
+def out_of_memory_explained(*params: str):
+    """Turn running out of memory into one line that names the params to lower."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        message = str(error)
+        if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError):
+            # The CPU's allocator has no exception class of its own.
+            if "allocate memory" not in message and "not enough memory" not in message:
+                raise
+        raise UserError(f"out of memory: lower {' or '.join(params)} in params.yaml") from None

@@ -1,0 +1,49 @@
+"""The loss by note, weighted by row, and the scores by which the best epoch is chosen."""
+
+import numpy as np
+import torch
+from sklearn.metrics import accuracy_score, f1_score
+from torch.nn import functional
+
+
+def note_losses(logits: torch.Tensor, labels: torch.Tensor, gamma: float | None = None) -> torch.Tensor:
+    """The loss of each note (n,), from logits (n, classes).
+
+    `labels` (n,) of class numbers: cross-entropy. `labels` (n, classes) of 0. and 1.: binary cross-entropy, summed over
+    classes. With `gamma` each term is scaled by (1 - p)^gamma, p the probability given to the truth: focal loss (Lin et
+    al. 2017), which gamma 0 makes cross-entropy again. Computed in float32 whatever the model ran in.
+    """
+    logits = logits.float()
+    if labels.dim() == 1:
+        loss = functional.cross_entropy(logits, labels, reduction="none")
+    else:
+        loss = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    if gamma is not None:
+        # Each term is -log p; clamped, because the gradient of 0^gamma is infinite for gamma under 1.
+        loss = loss * (1 - torch.exp(-loss)).clamp(min=1e-7) ** gamma
+    return loss if labels.dim() == 1 else loss.sum(dim=1)
+
+
+def batch_loss(losses: torch.Tensor, weights: torch.Tensor, items: int | torch.Tensor) -> torch.Tensor:
+    """Weighted sum over the notes divided by `items`: the notes of the whole accumulated batch (times classes where
+    multi-label), so that two half batches give the gradient of one, and row weights keep their size in every batch."""
+    return (losses * weights).sum() / items
+
+
+def scores(logits: np.ndarray, labels: np.ndarray, gamma: float | None = None) -> dict[str, float]:
+    """accuracy (multi-label: of whole label sets), macro, weighted and micro F1, and the unweighted loss.
+
+    Multi-label decisions are at probability 0.5. A class without truth and prediction counts in no average of a
+    single-label task, and as 0 in a multi-label one.
+    """
+    losses = note_losses(torch.from_numpy(logits), torch.from_numpy(labels), gamma)
+    items = labels.size
+    if labels.ndim == 1:
+        truth, decided = labels, logits.argmax(axis=1)
+    else:
+        truth, decided = labels.astype(int), (logits > 0).astype(int)
+    f1 = {
+        f"{average}_f1": float(f1_score(truth, decided, average=average, zero_division=0))
+        for average in ("macro", "weighted", "micro")
+    }
+    return {"accuracy": float(accuracy_score(truth, decided)), **f1, "loss": float(losses.double().sum() / items)}

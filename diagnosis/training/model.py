@@ -1,0 +1,121 @@
+"""The classifier: made from a base model, given adapters, merged, and saved as a plain folder."""
+
+from pathlib import Path
+
+from torch import float32, nn
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from diagnosis.errors import UserError
+from diagnosis.files import require
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+VOCABULARY = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "sentencepiece.bpe.model", "spiece.model")
+
+
+def load_base(folder: Path, classes: list[str], task: str, dropout: float | None):
+    """(model, tokenizer) from a folder with config, safetensors weights and tokenizer; the head is new.
+
+    `dropout` replaces what the base states for its body (the head keeps its own); None leaves it. Seed torch before the
+    call: the head's weights are drawn here. Raises UserError where a file is missing or broken.
+    """
+    require(folder, "run the stage fetch_model")
+    require(folder / "config.json", "a base model needs it; fetch the model again")
+    for kind, names in {"weights": WEIGHTS, "tokenizer": VOCABULARY}.items():
+        if not any((folder / name).exists() for name in names):
+            raise UserError(f"{folder} has no {kind}: one of {', '.join(names)} is needed; fetch the model again")
+    try:
+        config = AutoConfig.from_pretrained(
+            folder,
+            trust_remote_code=False,
+            id2label=dict(enumerate(classes)),
+            label2id={name: number for number, name in enumerate(classes)},
+            problem_type="multi_label_classification" if task == "multi_label" else "single_label_classification",
+        )
+        if dropout is not None:
+            set_dropout(config, dropout)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            config=config,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=float32,  # a base stored in half precision is trained from full-precision copies
+            ignore_mismatched_sizes=True,  # the base may carry a head for other classes
+        )
+    except Exception as error:  # whatever the libraries raise on a broken file; none of it has seen a note
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder} could not be loaded as a classifier ({reason}): fetch the model again") from None
+    if not tokenizer.is_fast:
+        raise UserError(f"{folder} has no fast tokenizer (tokenizer.json): convert it once, or choose another base")
+    if tokenizer.pad_token_id is None or config.pad_token_id is None:
+        raise UserError(f"{folder} names no padding token in its tokenizer and config.json: choose another base")
+    return model, tokenizer
+
+
+def set_dropout(config, dropout: float) -> None:
+    """Set every dropout rate of the body in a model config, whatever the architecture calls it."""
+    stated = {name: value for name, value in config.to_dict().items() if "drop" in name}
+    if "classifier_dropout" in stated and stated["classifier_dropout"] is None:
+        config.classifier_dropout = stated.get("hidden_dropout_prob")  # BERT's head follows its body unless told
+    for name, value in stated.items():
+        if isinstance(value, float) and "classif" not in name:
+            setattr(config, name, dropout)
+
+
+def longest_input(model) -> int | None:
+    """The most tokens that the model's positions can take, or None where they have no end."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # RoBERTa counts positions from behind its padding index: of 514, 512 are left.
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return getattr(model.config, "max_position_embeddings", None)
+
+
+def head_modules(model) -> list[str]:
+    """Names of the parts that the base model did not train for this task, pooler included: LoRA must train them whole.
+
+    A pooler is often new too (masked-language models carry none); adapters alone would leave it random and unsaved.
+    """
+    heads = [
+        name
+        for name, module in model.named_children()
+        if name != model.base_model_prefix and any(True for _ in module.parameters())
+    ]
+    if getattr(model.base_model, "pooler", None) is not None:
+        heads.append(f"{model.base_model_prefix}.pooler")
+    return sorted(heads)
+
+
+def with_lora(model, *, rank: int, alpha: float, dropout: float):
+    """The model with low-rank adapters (Hu et al. 2021) on every linear layer of its body, and its head trained whole."""
+    from peft import LoraConfig, get_peft_model
+
+    heads = head_modules(model)
+    targets = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not any(name == head or name.startswith(f"{head}.") for head in heads)
+    ]
+    if not targets:
+        raise UserError("finetune.method is lora, but the base model has no linear layer to adapt: set it to full")
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=sorted(targets), modules_to_save=heads
+    )
+    return get_peft_model(model, config)
+
+
+def merged(model):
+    """The plain model: adapters, where there are any, added into the weights."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def save_model(model, tokenizer, folder: Path, max_tokens: int) -> None:
+    """Write config, safetensors weights and tokenizer to `folder`; nothing in them says where or when."""
+    model.config.name_or_path = ""
+    model.save_pretrained(folder)
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.model_max_length = max_tokens
+    tokenizer.name_or_path = ""
+    tokenizer.init_kwargs.pop("name_or_path", None)
+    tokenizer.save_pretrained(folder)
