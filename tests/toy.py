@@ -10,9 +10,9 @@ import pyarrow as pa
 from diagnosis.notes import note_writer
 
 WORDS = {
-    "cardiac": ["chest pain", "palpitations", "chest pressure"],
+    "cardiac": ["chest pain", "pain chest", "pain chest pain"],
     "lung": ["cough", "fever cough", "cough fever"],
-    "neuro": ["mother", "father mother", "mother exam"],
+    "neuro": ["mother", "father mother", "mother father"],
 }
 CLASSES = sorted(WORDS)
 FILLER = ["patient reports", "history of the", "denies no with", "and the", "exam of patient"]

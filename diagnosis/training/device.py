@@ -34,9 +34,8 @@ def out_of_memory_explained(*params: str):
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        message = str(error)
-        if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError):
-            # The CPU's allocator has no exception class of its own.
-            if "allocate memory" not in message and "not enough memory" not in message:
-                raise
+        # The CPU's allocator has no exception class of its own.
+        named = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        if not named and "allocate memory" not in str(error) and "not enough memory" not in str(error):
+            raise
         raise UserError(f"out of memory: lower {' or '.join(params)} in params.yaml") from None

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.integrations import get_available_reporting_integrations
 
 from diagnosis.errors import UserError
 from diagnosis.training.checkpoints import KeepLastAndBest, last_checkpoint, read_state
@@ -124,7 +125,10 @@ def make_trainer(
 
 def live_view() -> str:
     """Where to show the training while it runs: the environment variable DIAGNOSIS_REPORT_TO, e.g. mlflow."""
-    return os.environ.get("DIAGNOSIS_REPORT_TO") or "none"
+    target = os.environ.get("DIAGNOSIS_REPORT_TO") or "none"
+    if target not in (known := ["none", *sorted(get_available_reporting_integrations())]):
+        raise UserError(f"DIAGNOSIS_REPORT_TO is {target}: of those installed here, choose one of {', '.join(known)}")
+    return target
 
 
 def train_or_resume(trainer: NoteTrainer, patience: int) -> int:
