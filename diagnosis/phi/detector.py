@@ -1,0 +1,89 @@
+"""Find what identifies somebody in a note: every rule in one order, the surest first."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from diagnosis.phi.dates import find_dates
+from diagnosis.phi.identifiers import MASKS, find_by_form, find_labelled, find_phones
+from diagnosis.phi.names import find_known, find_names
+from diagnosis.phi.places import find_places
+from diagnosis.phi.spans import Span, Spans
+
+TENS = "ninety(?:[ -](?:one|two|three|four|five|six|seven|eight|nine))?|(?:one|a) hundred(?:[ -](?:and[ -])?(?:one|two|three|four|five))?"
+AGE = re.compile(
+    rf"""(?<![\w./-])(?P<before>9\d|1[0-2]\d|{TENS})(?=[ -]{{0,2}}(?:y/?\.?o\b|yo[MFmf]\b|yrs?\b|years?[ -]{{0,2}}(?:-old|old|of\sage|young)))
+    | \b(?:age|aged|age\sof|age:|age\sis)\s{{0,2}}:?\s?(?P<after>9\d|1[0-2]\d)(?![\w/%]|\.\d)
+    | (?<![\w./-])(?P<sex>9\d|1[01]\d)(?=\s?(?:[MF]|y|yF|yM|yr|yo)\b(?!/))
+    | \b(?:turned|turning|is\snow|now|at)\s(?P<turned>9\d|1[01]\d)(?=\s(?:years|last|this|in\s|and\slives))""",
+    re.X | re.I,
+)
+MASKED = re.compile(r"[\[*_Xx][*_XxA-Z]")
+OVER_89 = re.compile(r"9\d(?<!\d..)(?!\d)|1[0-2]\d(?<!\d...)(?!\d)|[Nn]inety|NINETY|[Hh]undred|HUNDRED")
+PROPAGATED = frozenset("PLACE MRN SSN PLAN ACCOUNT LICENCE VEHICLE DEVICE OTHER_ID BIOMETRIC PHONE FAX".split())
+
+
+@dataclass(slots=True)
+class Known:
+    """What a patient's notes gave away in clear places, to be looked for in all of them."""
+
+    names: set[str] = field(default_factory=set)  # lower-case words
+    strings: dict[str, str] = field(default_factory=dict)  # as written: its kind
+
+    def update(self, other: "Known") -> None:
+        """Add what another text gave away; in which order the texts come does not matter."""
+        self.names |= other.names
+        for string, kind in other.strings.items():
+            self.strings[string] = min(kind, self.strings.get(string, kind))
+
+
+def detect(text: str) -> tuple[list[Span], Known]:
+    """What the rules find in one text (in order, without overlap), and what of it to look for in the patient's other texts."""
+    spans, known = Spans(len(text)), Known()
+    _protect_masks(text, spans)
+    for rule in (find_by_form, find_dates, find_phones, find_labelled, _ages, find_places):
+        for span in rule(text):
+            if spans.add(*span) and span.kind in PROPAGATED:
+                string = text[span.start : span.end]
+                if (span.kind == "PLACE" and not string.isdigit()) or sum(map(str.isdigit, string)) >= 5:
+                    known.strings[string] = span.kind
+    for name in find_names(text):
+        if spans.add(name.start, name.end, "NAME"):
+            known.names.update(name.words)
+    return spans.sorted(), known
+
+
+def everywhere(text: str, found: list, known: Known) -> list[Span]:
+    """The spans `found` in a text, and with them every other place where what is `known` of the patient stands."""
+    spans = Spans(len(text))
+    _protect_masks(text, spans)
+    for span in found:
+        spans.add(*span)
+    for string, kind in sorted(known.strings.items(), key=lambda item: (-len(item[0]), item)):
+        place = text.find(string)
+        while place >= 0:
+            end = place + len(string)
+            if not (text[place - 1 : place].isalnum() or text[end : end + 1].isalnum()):
+                spans.add(place, end, kind)
+            place = text.find(string, end)
+    for name in find_known(text, known.names):
+        spans.add(name.start, name.end, "NAME")
+    return spans.sorted()
+
+
+def find(text: str) -> list[Span]:
+    """What `detect` and `everywhere` find in a text that stands alone."""
+    return everywhere(text, *detect(text))
+
+
+def _protect_masks(text: str, spans: Spans) -> None:
+    if MASKED.search(text):
+        for match in MASKS.finditer(text):
+            spans.protect(*match.span())
+
+
+def _ages(text: str) -> Iterable[Span]:
+    if not OVER_89.search(text):
+        return
+    for match in AGE.finditer(text):
+        yield Span(*match.span(match.lastgroup), "AGE")

@@ -1,0 +1,453 @@
+"""Names of persons, found by what stands around them and by their form; no list of names is looked up."""
+
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+WORDS = Path(__file__).with_name("words.txt")
+
+
+def _class(test) -> str:
+    """The characters of the basic plane that pass a test, as the inside of a regular expression's class."""
+    codes = [code for code in range(0xFFFF) if test(chr(code))]
+    ranges, start = [], None
+    for code, following in zip(codes, [*codes[1:], sys.maxunicode], strict=True):
+        start = code if start is None else start
+        if following != code + 1:
+            ranges.append(f"{re.escape(chr(start))}-{re.escape(chr(code))}")
+            start = None
+    return "".join(ranges)
+
+
+MARK = _class(lambda c: unicodedata.category(c) in ("Mn", "Mc"))
+UPPER = _class(lambda c: c.isalpha() and not c.islower())  # capitals, and letters of scripts that have none
+LETTER = rf"[^\W\d_]|[{MARK}]"
+PARTICLES = "de del della di da das do dos du la le van von der den ter ten zu bin ibn al el abu y e san st".split()
+WORD = rf"(?:[{UPPER}][.](?![\w])|(?:[dlDLO]['’])?[{UPPER}](?:{LETTER})*(?:['’-](?:{LETTER})+){{0,3}})"
+RUN = re.compile(rf"(?<![\w'’-])(?:'s )?{WORD}(?:[ \t]{{1,3}}(?:(?:{'|'.join(PARTICLES)})[ \t]){{0,2}}{WORD}){{0,11}}")
+PIECE = re.compile(rf"(?:(?:{'|'.join(PARTICLES)})(?=[ \t]))|{WORD}")
+LOWER_TITLED = re.compile(r"\b(?:dr|mr|mrs|ms)\.? ([a-z]{3,20})(?: ([a-z]{3,20}))?\b")
+
+TITLES = frozenset(
+    "dr drs doctor mr mrs ms miss mx messrs prof professor nurse rev reverend rabbi imam sr sra srta señor señora señorita "
+    "monsieur madame herr frau mme dra don doña sgt sergeant capt captain lt lieutenant col colonel maj major officer judge "
+    "attorney md rn np pa do cna lpn sir dame".split()
+)
+WEAK_TITLES = frozenset(
+    "rn np pa md do cna lpn col maj major officer capt captain lt sr don attorney judge sir dame nurse".split()
+)
+CREDENTIAL = re.compile(
+    r",?\s{1,2}\(?(?:M\.?D|D\.?O|R\.?N|N\.?P|P\.?A(?:-C)?|Ph\.?D|DDS|DMD|DPM|PharmD|LCSW|L?CSW|MSW|MBBS|MBChB|FACS|FACC|FACP|CRNA|"
+    r"CNM|CNP|APRN|ARNP|FNP(?:-C)?|ANP|LPN|CNA|RNP|DNP|OTR(?:/L)?|PsyD|RPh|MPH|FRCP|FRCS|BSN|MSN|PGY-?\d|NP-C|Esq|Jr|Sr|III|"
+    r"MS-?[34]|RD|RT|SLP|DPT|OD)\b\.?"
+)
+RELATIONS = frozenset(
+    "daughter son wife husband mother father brother sister partner spouse aunt uncle cousin niece nephew grandmother grandfather "
+    "grandson granddaughter stepmother stepfather stepson stepdaughter mom dad fiance fiancee fiancé fiancée girlfriend boyfriend "
+    "friend neighbor neighbour caregiver caretaker roommate guardian proxy hcp poa interpreter granddaughters sons daughters "
+    "parents children twin twins sibling siblings grandparent stepdaughter in-law godmother godfather ex-wife ex-husband "
+    "roommate landlord coworker colleague boss employer teacher kin contact godson goddaughter widow widower child".split()
+)
+FIELDS = frozenset(
+    "name names patient pt attending physician surgeon provider pcp by cc author signed doctor anesthesiologist assistant "
+    "consultant resident intern fellow radiologist pathologist cardiologist practitioner nurse rn md oncologist neurologist "
+    "referring kin contact nok hcp proxy guardian spouse father mother son daughter wife husband brother sister partner friend "
+    "attn attention to from dictator transcriptionist reader reviewer witness interpreter therapist caregiver emergency "
+    "surname firstname lastname alias aka responsible performing ordering interpreting requesting cosigner scribe technician "
+    "pharmacist dietitian examiner operator gp counselor psychiatrist psychologist nephrologist client mr mrs ms team "
+    "maiden subject informant representative agent subscriber guarantor insured policyholder employer".split()
+)
+DONE_BY = frozenset(
+    "seen examined evaluated dictated signed reviewed followed referred performed accompanied read interpreted ordered prescribed "
+    "managed treated cared called brought witnessed transcribed approved verified assessed supervised assisted operated written "
+    "prepared entered electronically discussed visited recommended authorized completed given cosigned attested escorted driven "
+    "requested placed removed admitted discharged edited typed checked confirmed counseled found contacted advised told "
+    "provided obtained reported recorded documented updated sent known".split()
+)
+WITH = frozenset(
+    "discussed spoke lives living met reviewed follow followup followed up conferred consulted appointment stays resides visit "
+    "discussion speaking talked conversation meeting confirmed communicated coordinated consultation arrived came checked "
+    "follow-up seen staffed shared married works".split()
+)
+BEFORE_TO = frozenset(
+    "referred spoke talked married attention speaking reported paged sent addressed transferred handed given signed engaged".split()
+)
+CALLING = frozenset(
+    "called contacted paged contact dear attn attention named notified informed thank thanks aka alias call phoned emailed telephoned met asked".split()
+)
+PERSON_VERBS = re.compile(
+    r"(?:['’]s (?:mother|father|wife|husband|son|daughter|family|sister|brother|parents|home|partner))\b|"
+    r",? (?:who |also |now |still |currently )?(?:denies|denied|reports|reported|states|stated|says|said|complains|complained|lives|works|worked|endorses|endorsed|"
+    r"recalls|agrees|agreed|understands|understood|tells|told|describes|described|requests|requested|wants|wanted|feels|felt|"
+    r"remembers|admits|presents|smokes|drinks|called|phoned|expressed|verbalized|tolerated the|was (?:seen|admitted|discharged|born|brought|referred|"
+    r"evaluated|accompanied|counseled|informed|told|hospitalized|transferred to)|is (?:a|an) (?:\w+ )?\w+[ -]year|"
+    r"is (?:married|single|divorced|widowed|retired|aware|in agreement)|has been (?:seen|feeling|living|told|followed)|will (?:follow|return|call|see))\b"
+)
+AGED = re.compile(
+    r",?\s(?:is |was )?(?:an? |the )?(?:[\w-]{2,12} ){0,3}\(?\d{1,3}[ -]?(?:y/?o\b|yr|year|month|week|[MF]\b)|\s?\((?:DOB|MRN|age|pt|patient)\b|,? (?:DOB|MRN)\b",
+    re.I,
+)
+RELATION_AFTER = re.compile(
+    r",?\s\(?(?:(?:his|her|the|their|patient['’]s|pt['’]s|a|is|and|who|listed|as|health|care)\s){0,4}(?:"
+    + "|".join(sorted(RELATIONS))
+    + r")\b",
+    re.I,
+)
+MEDICAL_AFTER = re.compile(
+    r"(?:['’]s)?[ -](?:catheter|disease|syndrome|sign|test|clamp|drain|procedure|classification|score|retractor|tube|scissors|needle|"
+    r"suture|bod(?:y|ies)|tremor|stent|shunt|criteria|palsy|lymphoma|sarcoma|tumor|fracture|hernia|maneuver|position|incision|"
+    r"cells?|stain|scale|reflex|node|murmur|esophagus|thyroiditis|phenomenon|gland|duct|ligament|fascia|pouch|operation|repair|"
+    r"forceps|dissector|cannula|bulb|filter|line|monitor|gastrectomy|fundoplication|tendon|contracture|paralysis|dementia|"
+    r"chorea|ataxia|aphasia|angle|index|rule|law|stage|grade|equation|formula|method|model|analysis|correction|bag|ring|"
+    r"pratt|barr[eé]|lymph|scan|cream|gel|boot|splint|traction|pin|rod|wire|hook|screw|elevator|blade|units?|lung|heart|ulcer|"
+    r"neuroma|exercises?|diet|curve|sheath|knife|osteotomy|prosthesis|implant|valve|catheterization)\b",
+    re.I,
+)
+STATES = frozenset(
+    "alabama alaska arizona arkansas california colorado connecticut delaware florida georgia hawaii idaho illinois indiana iowa "
+    "kansas kentucky louisiana maine maryland massachusetts michigan minnesota mississippi missouri montana nebraska nevada ohio "
+    "oklahoma oregon pennsylvania tennessee texas utah vermont virginia washington wisconsin wyoming hampshire jersey mexico york "
+    "carolina dakota island rhode".split()
+)
+COUNTRIES = frozenset(
+    "afghanistan africa albania algeria america american argentina armenia asia australia austria bangladesh belgium bolivia bosnia brazil "
+    "britain bulgaria burma cambodia cameroon canada chile china colombia croatia cuba cyprus denmark ecuador egypt england "
+    "eritrea estonia ethiopia europe finland france germany ghana greece guatemala guinea guyana haiti honduras hungary iceland "
+    "india indonesia iran iraq ireland israel italy jamaica japan kenya korea kosovo kuwait laos latvia lebanon liberia libya "
+    "lithuania malaysia mali malta moldova mongolia morocco mozambique myanmar nepal netherlands nicaragua nigeria norway "
+    "pakistan palestine panama paraguay peru philippines poland portugal romania russia rwanda salvador scotland senegal serbia "
+    "singapore slovakia slovenia somalia spain sudan sweden switzerland syria taiwan tanzania thailand togo trinidad tunisia "
+    "turkey uganda ukraine uruguay uzbekistan venezuela vietnam wales yemen zambia zimbabwe usa uk".split()
+)
+PEOPLES = frozenset(
+    "african american asian black caucasian chinese creole cuban dutch english ethiopian european filipino french german greek "
+    "haitian hindu hispanic hmong indian iranian irish italian jamaican japanese jewish khmer korean latina latino latinx mandarin "
+    "cantonese mexican muslim nepali nigerian polish portuguese punjabi romanian russian somali spanish swahili swedish tagalog "
+    "thai turkish ukrainian urdu vietnamese white arabic amharic bengali farsi hindi hebrew christian catholic protestant buddhist "
+    "medicare medicaid tamil telugu puerto rican native alaskan hawaiian pacific islander zulu yoruba igbo hausa sikh mormon baptist "
+    "methodist lutheran".split()
+)
+CALENDAR = frozenset(
+    "january february march april may june july august september october november december monday tuesday wednesday thursday friday "
+    "saturday sunday jan feb mar apr jun jul aug sept sep oct nov dec mon tue tues wed thu thur thurs fri sat sun christmas easter "
+    "thanksgiving halloween ramadan hanukkah".split()
+)
+ALSO_NAMES = frozenset(
+    """rose grace hope faith joy will mark may june april frank bill jack art ray dean grant chase hunter mason lance miles pat sandy
+    ruby pearl violet iris ivy daisy lily heather summer autumn dawn eve carol robin drew rich rob sue gene earl norm guy christian
+    clay glen heath reed rusty wade young long price bush wood woods brown black white green gray grey king cook baker bell hill
+    cross short small love strong moody banks burns cash day field fields fish fox frost gentry good hand head house knight lamb
+    land little marsh mills moon noble page park parks pope power powers pride rice savage self sharp shaw silver singer snow speed
+    spring stone street summers swan sweet temple valentine wall walls ward waters weaver webb wells west wise wolf worth best
+    bishop bridges bright brooks butcher butler carpenter cherry church coleman cooper cruz fisher flowers ford forest foster
+    freeman french gardner glass golden graves hall harmon hardy holder holland horn jordan kelly kirk lane law lee mann
+    marks marshall mayer miller murphy nash newton north parker parsons patrick peters pierce porter potter pratt prince
+    randall read reese richards rivers roth russell sanders scott shepherd sherman shields simmons skinner smart sparks
+    stark steel stern taylor turner tyler underwood vega wagner walker wallace warner warren watts weeks weiss
+    wheeler wilder wilson winter winters wolfe yates jones harris jackson jefferson kim louis keith lopez morris morton
+    jordan victoria virginia carolina allen barrett blake cox ellis hawkins johns jane doe john tom max sean amber crystal ginger
+    melody olive opal paige penny sage skye trinity angel jesus junior major melon mercy patience prudence chastity constance
+    charity honor justice liberty sunny misty stormy star sky rain brook brooke cliff dale forrest garden harbor lake""".split()
+)
+NEVER = frozenset(
+    """a an the and or of in on at to for from with without by as is was are were be been am if no not nor but so than then that this
+    these those he she his her him they them their it its i we our you your my me who whom which what when where why how all any
+    both each few more most other some such only own same too very can could will would should shall may might must do does did
+    done has have had having per via re date time name patient pt dob mrn sex age gender male female admission discharge unit
+    service history hospital clinic department phone fax address allergies medications diagnosis attending physician summary report
+    note notes signed dictated transcribed electronically chief complaint present past medical surgical social family plan
+    assessment impression exam examination physical review systems vital signs labs laboratory course condition disposition
+    instructions followup follow please thank dear sincerely regards today yesterday tomorrow none unknown na nka nkda yes
+    dr mr mrs ms md rn np pa phd number id ssn zip city state street email insurance medicare medicaid room bed floor emergency
+    contact next kin relation relationship spouse mother father son daughter wife husband brother sister office page pager cell home
+    work er ed icu or ct mri dnr dni full code also there here after before during while since until because however although
+    currently recently reports denies states she's he's there's cc pcp ob gyn ent abc xyz xx xxx xxxx abcd xyzd doe""".split()
+) - {"will", "may"}
+GIVEN = frozenset(
+    """rose grace hope faith joy will mark june april frank bill jack ray dean grant chase hunter mason lance miles pat sandy ruby pearl
+    violet ivy daisy lily heather summer autumn dawn eve carol robin drew rob sue gene earl norm glen heath amber crystal ginger
+    melody olive opal paige penny sage skye trinity jesus constance mercy john tom max sean louis keith patrick tyler victoria
+    virginia carolina allen blake jordan kelly nash randall reese scott""".split()
+)  # of ALSO_NAMES, those that stand alone where a relative is named
+SUFFIXES = frozenset("jr sr ii iii iv".split())
+
+
+@cache
+def _lexicon() -> tuple[frozenset, frozenset]:
+    """Words that open clinical texts write in lower case, and those they write with a capital only (drugs, eponyms)."""
+    words = WORDS.read_text("utf-8").split()
+    lower = frozenset(w for w in words if w[0].islower())
+    return lower, frozenset(w.lower() for w in words if w[0].isupper())
+
+
+class Word(NamedTuple):
+    start: int
+    end: int
+    text: str
+
+    @property
+    def plain(self) -> str:
+        return re.sub(r"['’]s$", "", self.text.rstrip(".")).lower()
+
+
+class Name(NamedTuple):
+    start: int
+    end: int
+    words: tuple[str, ...]  # lower case, without initials and particles: what may be looked for elsewhere
+
+
+@lru_cache(100_000)
+def common(word: str) -> bool:
+    """Whether a word (lower case) is no name unless its surroundings say so plainly."""
+    lower, terms = _lexicon()
+    if word in ALSO_NAMES:
+        return False
+    if word in NEVER or word in terms or word in STATES or word in COUNTRIES or word in PEOPLES or word in CALENDAR:
+        return True
+    if word in lower or (word.endswith("s") and word[:-1] in lower):
+        return True
+    if re.search(r"['’](?:s|ve|re|ll|d|m|t)$", word):
+        return common(re.split("['’]", word)[0])
+    parts = [part for part in word.split("-") if part]
+    return len(parts) > 1 and (
+        len(parts[0]) == 1
+        or any(part in terms for part in parts)
+        or all(part in lower or part in NEVER for part in parts)
+    )
+
+
+@lru_cache(100_000)
+def doubtful(word: str) -> bool:
+    """Whether a word (lower case) is at times a name and at times not."""
+    lower, terms = _lexicon()
+    return (
+        word in lower
+        or (word in terms and word not in ALSO_NAMES)
+        or word in NEVER
+        or word in CALENDAR
+        or word in PEOPLES
+        or word in STATES
+    )
+
+
+def _likely(word: Word, capitals: bool) -> bool:
+    """Whether a word could be a name on weak evidence: of unknown meaning, and no abbreviation."""
+    plain = word.plain
+    if len(plain) < 2 or common(plain):
+        return False
+    if plain.isascii() and word.text.isupper() and (len(plain) <= 4 and not capitals):
+        return False
+    return not re.search(r"[a-z][A-Z]", word.text) or bool(
+        re.match(r"(?:Mc|Mac|De|Le|La|Di|Van|O['’]|D['’])[A-Z]", word.text)
+    )
+
+
+BETWEEN = re.compile(r"\s?(?:,?\s?\band\b|&|/)\s?")
+FIELD_GAP = re.compile(r"\s{0,3}(?:\([^)\n]{0,20}\))?\s{0,2}[:#]+[-\s]{0,12}|\s+[-–]\s+")
+TITLE_GAP = re.compile(r"\.?\s{1,4}|\.")
+PLAIN_GAP = re.compile(r"\s{1,4}")
+RELATION_GAP = re.compile(r"\s{1,4}|,\s{1,2}|\s\(")
+SIGN_OFF = re.compile(r"(?:/s/|--|—|~)\s?$")
+LAST_WORDS = re.compile(r"[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ'’-]*")
+SENTENCE_START = re.compile(r"(?:^|[.!?:;]\s+|\n\s*|[-*•]\s+|\d[.)]\s*)$")
+ROLES = frozenset(
+    "physician surgeon attending provider pcp cardiologist nurse therapist resident fellow interpreter counselor psychiatrist "
+    "psychologist oncologist neurologist nephrologist radiologist pathologist anesthesiologist practitioner patient pt client".split()
+)
+
+
+def find_names(text: str) -> Iterator[Name]:
+    """Names that something around them shows to be names, or that two capitalised words of no other known use form."""
+    before: Name | None = None
+    in_field = False
+    for match in RUN.finditer(text):
+        words = [Word(m.start(), m.end(), m[0]) for m in PIECE.finditer(text, match.start(), match.end())]
+        strength, field = _before(text, words[0].start)
+        if before and not strength:
+            gap = text[before.end : words[0].start]
+            if len(gap) < 8 and (BETWEEN.fullmatch(gap) or (in_field and gap.strip() == "," and "\n" not in gap)):
+                strength, field = 1, in_field
+        for name, of_field in _in_run(text, words, strength, field):
+            before, in_field = name, of_field
+            yield name
+    for match in LOWER_TITLED.finditer(text):
+        if not common(match[1]) and match[1] not in ALSO_NAMES:
+            last = 2 if match[2] and not common(match[2]) else 1
+            yield Name(match.start(1), match.end(last), (match[1],))
+
+
+def _before(text: str, start: int) -> tuple[int, bool]:
+    """How plainly the words before a place announce a name (0 not, 1 likely, 2 surely), and whether as a form's field."""
+    base = max(0, start - 48)
+    left = text[base:start]
+    found = list(LAST_WORDS.finditer(left))[-3:]
+    if not found:
+        return (1 if SIGN_OFF.search(left) else 0), False
+    gap = left[found[-1].end() :]
+    written = found[-1][0]
+    last, *earlier = [m[0].lower() for m in reversed(found)]
+    previous = earlier[0] if earlier else ""
+    if last in TITLES and TITLE_GAP.fullmatch(gap):
+        if written == "MS" and gap[0] != ".":
+            return 0, False  # MS Contin; multiple sclerosis
+        if last in WEAK_TITLES or written in ("DR", "MISS"):
+            return (1 if written[0].isupper() else 0), False
+        if written[0].isupper() or gap[0] == ".":
+            return 2, False
+    if FIELD_GAP.fullmatch(gap):
+        if last in ("name", "names", "surname", "firstname", "lastname"):
+            kind = {"brand", "generic", "drug", "study", "trade", "product", "test", "facility", "hospital", "clinic"}
+            return (0 if previous in kind else 2), True
+        return (1 if last in FIELDS or last in RELATIONS else 0), True
+    if last in RELATIONS and RELATION_GAP.fullmatch(gap):
+        return 1, False
+    if last in ("sincerely", "regards", "yours", "truly", "respectfully") and gap.startswith(","):
+        return 1, False
+    if not PLAIN_GAP.fullmatch(gap):
+        return (1 if SIGN_OFF.search(left) else 0), False
+    announced = (
+        last in CALLING
+        or last in ROLES
+        or last == "per"
+        or (last == "by" and previous in DONE_BY)
+        or (last == "with" and previous in WITH)
+        or (last == "to" and previous in BEFORE_TO)
+        or (last in ("is", "named", "was") and (previous in RELATIONS or previous == "name"))
+        or (last == "for" and previous in ("covering", "calling", "asked", "ask", "asking"))
+        or (last == "from" and previous in ("call", "message", "letter", "heard", "obtained", "email"))
+        or (last == "of" and previous in ("care", "attention", "supervision", "behalf", "direction"))
+    )
+    return (2 if last == "dear" else 1 if announced else 0), last == "by"
+
+
+def _in_run(text: str, words: list[Word], strength: int, field: bool) -> Iterator[tuple[Name, bool]]:
+    capitals = len(words) > 1 and all(word.text.isupper() for word in words)
+    place = 0
+    while place < len(words):
+        if words[place].plain in TITLES and len(words[place].text) > 1 and place + 1 < len(words):
+            weak = words[place].plain in WEAK_TITLES
+            strength, field, place = (1 if weak else 2), False, place + 1
+            if words[place - 1].text == "MS" and not capitals:
+                strength = 0  # MS Contin; multiple sclerosis
+            continue
+        end = _name_end(words, place, strength, capitals)
+        if end > place and (strength or _seen_after(text, words, place, end, capitals)):
+            yield _name(words[place:end]), field
+            place = end
+        else:
+            place = max(end, place + 1)
+        strength = 0
+
+
+def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> int:
+    """Where a name that begins at `place` ends (`place` itself where none does)."""
+    end, evidence = place, False
+    while end < len(words) and end - place < 6:
+        word = words[end]
+        plain = word.plain
+        initial = len(plain) == 1 and word.text not in ("A", "I")
+        if plain in PARTICLES and word.text.islower():
+            if end + 1 == len(words):
+                break
+        elif initial:
+            if place == end and end + 1 == len(words) and strength < 2:
+                break
+        elif plain in SUFFIXES and end > place:
+            pass
+        elif set(plain) <= {"x"} or plain in ("abc", "xyz", "abcd"):
+            break
+        elif _likely(word, capitals or strength == 2) or (plain in ALSO_NAMES):
+            alone = strength < 2 and plain in ALSO_NAMES and doubtful(plain) and plain not in GIVEN
+            evidence = evidence or not alone or (strength > 0 and end > place)
+        elif end > place and len(plain) == 2 and end + 1 == len(words) and word.text.istitle():
+            pass  # An, Do, My: names of Vietnam
+        elif strength == 2 and end == place and plain not in NEVER and len(plain) > 1:
+            evidence = True
+        else:
+            break
+        end += 1
+    while end > place and (words[end - 1].text in PARTICLES):
+        end -= 1
+    return end if evidence else place
+
+
+def _seen_after(text: str, words: list[Word], place: int, end: int, capitals: bool) -> bool:
+    """Whether what follows, or the form, shows capitalised words to be a name where nothing before them does."""
+    stop = words[end - 1].end
+    full = [w for w in words[place:end] if len(w.plain) > 1 and w.text not in PARTICLES]
+    likely = [w for w in full if _likely(w, capitals)]
+    if CREDENTIAL.match(text, stop):
+        return True
+    if not likely:
+        return False
+    if AGED.match(text, stop) or RELATION_AFTER.match(text, stop):
+        return True
+    if MEDICAL_AFTER.match(text, stop):
+        return False
+    if PERSON_VERBS.match(text, stop):
+        return True
+    title_case = not any(w.text.isupper() or re.search("['’]s$", w.text) for w in full)
+    if len(full) == 2 and full[1].plain in STATES and full[0].plain in ("new", "north", "south", "west", "rhode"):
+        return False
+    if len(likely) >= 2:
+        return title_case and len(likely) == len(full)
+    return title_case and len(full) < end - place and len(words[place].plain) == 1 and len(likely[0].text) > 3
+
+
+def _name(words: list[Word]) -> Name:
+    told = [w.plain for w in words if len(w.plain) > 1 and w.text not in PARTICLES and w.plain not in SUFFIXES]
+    parts = [part for word in told if "-" in word for part in word.split("-") if len(part) > 2]
+    last = words[-1]
+    end = last.end - (2 if re.search(r"['’]s$", last.text) else 0)
+    return Name(words[0].start, end, tuple(told + parts))
+
+
+def find_known(text: str, known: set[str]) -> Iterator[Name]:
+    """Names of `known` (lower-case words) wherever they stand, with initials and unknown names beside them.
+
+    Words that mean something else as well count within a sentence and with a capital only.
+    """
+    if not known:
+        return
+    for match in RUN.finditer(text):
+        words = [Word(m.start(), m.end(), m[0]) for m in PIECE.finditer(text, match.start(), match.end())]
+        hits = [_known(word.plain, known) for word in words]
+        if not any(hits):
+            continue
+        capitals = len(words) > 1 and all(word.text.isupper() for word in words)
+        sure = [hit and not doubtful(word.plain) for hit, word in zip(hits, words, strict=True)]
+        for i, word in enumerate(words):
+            if hits[i] and not sure[i]:
+                beside = (i and hits[i - 1]) or (i + 1 < len(words) and hits[i + 1])
+                inside = not word.text.isupper() and not SENTENCE_START.search(
+                    text[max(0, word.start - 6) : word.start]
+                )
+                hits[i] = bool(beside or inside)
+            if hits[i] and len(words) == 1 or (i and not hits[i - 1] and i + 1 == len(words)):
+                hits[i] = hits[i] and not MEDICAL_AFTER.match(text, word.end)
+        for _ in range(2):
+            for i, word in enumerate(words):
+                beside = (i and hits[i - 1]) or (i + 1 < len(words) and hits[i + 1])
+                if not hits[i] and beside:
+                    small = len(word.plain) == 1 or (word.text in PARTICLES and 0 < i < len(words) - 1)
+                    hits[i] = small or _likely(word, capitals)
+        start = None
+        for i in range(len(words) + 1):
+            if i < len(words) and hits[i]:
+                start = i if start is None else start
+            elif start is not None:
+                yield _name(words[start:i])
+                start = None
+    sure_words = {word for word in known if len(word) > 3 and not doubtful(word) and word not in ALSO_NAMES}
+    if sure_words:
+        for match in re.finditer(r"\b[a-z]{4,30}\b", text):
+            if match[0] in sure_words:
+                yield Name(*match.span(), (match[0],))
+
+
+def _known(plain: str, known: set[str]) -> bool:
+    return plain in known or ("-" in plain and all(part in known for part in plain.split("-")))

@@ -1,0 +1,170 @@
+"""Places smaller than a state: streets, cities, ZIP codes, hospitals and the like."""
+
+import re
+from collections.abc import Iterator
+
+from diagnosis.phi.names import LETTER, UPPER, common
+from diagnosis.phi.spans import Span
+
+CAPITALISED = rf"[{UPPER}](?:{LETTER}|['’.-](?={LETTER}))*"
+STATE_CODES = "AL|AK|AZ|AR|CA|CO|CT|DE|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH|OK|OR|PA|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY|DC|PR|AS|FM|GU|MH|MP|PW|VI|AA|AE|AP"
+STATE_NAMES = (
+    "Alabama|Alaska|Arizona|Arkansas|California|Colorado|Connecticut|Delaware|Florida|Georgia|Hawaii|Idaho|Illinois|Indiana|Iowa|Kansas|"
+    "Kentucky|Louisiana|Maine|Maryland|Massachusetts|Michigan|Minnesota|Mississippi|Missouri|Montana|Nebraska|Nevada|New Hampshire|"
+    "New Jersey|New Mexico|New York|North Carolina|North Dakota|Ohio|Oklahoma|Oregon|Pennsylvania|Rhode Island|South Carolina|South Dakota|"
+    "Tennessee|Texas|Utah|Vermont|Virginia|Washington|West Virginia|Wisconsin|Wyoming"
+)
+# The street suffixes of the United States Postal Service's Publication 28, and a few of other countries.
+SUFFIX = (
+    "Alley|Aly|Annex|Arcade|Avenue|Ave|Av|Bayou|Beach|Bend|Bluffs?|Bottom|Boulevard|Blvd|Branch|Bridge|Brooks?|Burgs?|Bypass|Camp|Canyon|"
+    "Cape|Causeway|Cent(?:er|re)s?|Circles?|Cir|Cliffs?|Club|Commons?|Corners?|Course|Courts?|Ct|Coves?|Creek|Crescent|Crest|Crossing|"
+    "Crossroads?|Curve|Dale|Dam|Divide|Drives?|Dr|Estates?|Expressway|Extensions?|Falls?|Ferry|Fields?|Flats?|Fords?|Forest|Forges?|Forks?|"
+    "Fort|Freeway|Gardens?|Gateway|Glens?|Greens?|Groves?|Harbors?|Haven|Heights|Highway|Hwy|Hills?|Hollow|Inlet|Islands?|Isle|Junctions?|"
+    "Keys?|Knolls?|Lakes?|Land|Landing|Lane|Ln|Lights?|Loaf|Locks?|Lodge|Loop|Mall|Manors?|Meadows?|Mews|Mills?|Mission|Motorway|Mount|"
+    "Mountains?|Neck|Orchard|Oval|Overpass|Parks?|Parkways?|Pkwy|Pass|Passage|Path|Pike|Pines?|Places?|Pl|Plains?|Plaza|Points?|Ports?|"
+    "Prairie|Radial|Ramp|Ranch|Rapids?|Rest|Ridges?|River|Roads?|Rd|Route|Row|Rue|Run|Shoals?|Shores?|Skyway|Springs?|Spurs?|Squares?|Sq|"
+    "Station|Stravenue|Stream|Streets?|St|Summit|Terrace|Ter|Throughway|Trace|Track|Trafficway|Trail|Trl|Tunnel|Turnpike|Underpass|Unions?|"
+    "Valleys?|Viaduct|Views?|Villages?|Ville|Vista|Walks?|Wall|Ways?|Wells?"
+)
+CORE = (
+    "Street|St|Avenue|Ave|Road|Rd|Drive|Dr|Lane|Ln|Boulevard|Blvd|Court|Ct|Circle|Terrace|Parkway|Pkwy|Highway|Hwy|Way"
+)
+UNIT = r"(?:,?\s{1,2}(?:Apt|Apartment|Suite|Ste|Unit|Rm|Floor|Fl|Building|Bldg|#)\.?\s?#?\s?[A-Z]?\d{0,5}[A-Z]?\b)"
+STREET = re.compile(
+    rf"\d(?<![\w./-].)\d{{0,5}}[A-Z]?\s(?:(?:N|S|E|W|NE|NW|SE|SW)\.?\s|(?:North|South|East|West)\s)?"
+    rf"(?:\d{{1,3}}(?:st|nd|rd|th)|{CAPITALISED})(?:\s{CAPITALISED}){{0,3}}?\s(?:(?P<core>{CORE})|{SUFFIX})\b\.?(?:\s(?:N|S|E|W|NE|NW|SE|SW)\b)?{UNIT}?"
+)
+BOX = re.compile(r"\bP\.?\s?O\.?\s(?:Box|BOX)\s#?\d{1,6}|\b(?:PSC|Unit|USNS|USS|USNV|USCGC)\s\d{1,5},?\sBox\s\d{1,5}")
+MILITARY = re.compile(r"\b(?:[FAD]PO)\s(?:AA|AE|AP)\s\d{5}(?:-\d{4})?")
+CITY = rf"{CAPITALISED}(?:[ ]{CAPITALISED}){{0,3}}"
+ZIP = re.compile(r"\d(?<!\w.)\d{4}(?:-\d{4})?(?![\w-])")
+STATE_BEFORE = re.compile(rf"(?:(?P<city>{CITY}),?\s{{1,2}})?\b(?:{STATE_CODES}|{STATE_NAMES})\.?,?\s{{1,3}}$")
+# MD, PA and MS behind a name are degrees: as states they need a ZIP code.
+STATE = re.compile(rf",\s(?:(?:{STATE_NAMES})\b|(?!MD|PA|MS)(?:{STATE_CODES})\b(?![.'’])(?=\s*(?:[.,;)a-z\d(]|$|\n)))")
+STATE_ALONE = re.compile(STATE_NAMES)
+CITY_BEFORE = re.compile(rf"(?<![\w'’-])(?P<city>{CITY})$")
+RESIDENCE = re.compile(
+    rf"\b(?:lives?|living|lived|resides?|residing|resided|resident|moved|native|born|raised|grew up|traveled|travelled|travels?|trip|visiting|visited|"
+    rf"relocated|returned|transferred|transported|flown|referred|works?|worked|working|employed|originally|home)\s{{1,2}}(?:(?:here|alone|back|recently|over|up|down)\s)?"
+    rf"(?:in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?:(?:the\s)?(?:city|town|village|suburb)\sof\s)?(?P<city>{CITY})"
+)
+FIELD = re.compile(
+    r"(?:C(?:ity|ITY|ounty|OUNTY|linic|LINIC|hurch)|[Tt]own|TOWN|A(?:ddress|DDRESS)|R(?:esidence|ESIDENCE)|H(?:ospital|OSPITAL|ometown|OMETOWN)|"
+    r"F(?:acility|ACILITY)|L(?:ocation|OCATION)|S(?:ite|ITE|chool|CHOOL)|B(?:irthplace|IRTHPLACE)|Place of birth|PLACE OF BIRTH|E(?:mployer|MPLOYER)|"
+    rf"P(?:harmacy|HARMACY))(?:\s(?:name|NAME|of birth|OF BIRTH))?\s?:\s{{0,3}}(?P<city>{CITY})"
+)
+INSTITUTION = re.compile(
+    r"(?:Hospitals?|Medical Cent(?:er|re)|Health Cent(?:er|re)|Clinics?|Infirmary|Hospice|Health System|Healthcare|Medical Group|"
+    r"Nursing (?:Home|Facility|Center)|Rehab(?:ilitation)?(?: (?:Center|Hospital|Facility))?|Care (?:Center|Home)|Surgery Center|"
+    r"Cancer (?:Center|Institute)|Health Services|Family (?:Practice|Medicine)|Pharmacy|Memorial|General|University|College|High School|"
+    r"Elementary|School|Assisted Living|Manor|Senior Living|Retirement (?:Home|Community)|Church|Shelter|Prison|Jail|County|Township|"
+    r"Airport|Dialysis(?: Center)?|Associates|Physicians|Group|PLC|LLC|Inc|Ltd|Corp|and Sons)(?<![a-z]-)\b"
+    r"(?:[ ](?:of[ ])?(?:Hospital|Medical Center)\b)?"
+)
+INSTITUTION_NAME = re.compile(
+    rf"(?<![\w'’.-])(?:(?:St|Mt)\.[ ])?{CAPITALISED}(?:,?[ ](?:of|and|the|&|de|for)(?=[ ][{UPPER}])|,?[ -]{CAPITALISED}){{0,6}}[ ]$"
+)
+CLEAR_TYPES = frozenset(("hospital", "hospitals", "medical center", "medical centre", "infirmary"))
+GENERIC = frozenset(
+    """the a an this that our your his her at in to from of and for outside local day children childrens children's rehab rehabilitation
+    psychiatric general community state county mental acute long term care primary teaching tertiary referring emergency city
+    district regional area same another any other no public private surgical medical veterans veteran's va night inpatient outpatient
+    ambulatory urgent pain wound heart failure memory diabetes cancer women women's eye dental transplant stroke trauma specialty
+    family internal medicine surgery cardiology oncology neurology anticoagulation coumadin travel sleep foot home health
+    nursing skilled birth maternity clinic patient patient's hospital admission discharge admitting brief course during prior
+    current history center high school elementary middle university community post pre per dr mr mrs ms
+    dialysis new old main large small general attending interval past final hospice visit name""".split()
+)
+
+
+def find_places(text: str) -> Iterator[Span]:
+    """Streets, boxes, cities, ZIP codes and institutions, by their form, their label or the words before them."""
+    for match in STREET.finditer(text):
+        if match["core"] or text[match.start() + 1].isdigit():
+            yield Span(*match.span(), "PLACE")
+    if "Box" in text or "BOX" in text or "PO A" in text:
+        for pattern in (BOX, MILITARY):
+            for match in pattern.finditer(text):
+                yield Span(*match.span(), "PLACE")
+    for match in ZIP.finditer(text):
+        before = STATE_BEFORE.search(text, max(0, match.start() - 60), match.start())
+        if before:
+            if before["city"]:
+                start, end = _trimmed(text, *before.span("city"))
+                yield Span(start, end, "PLACE")
+            yield Span(*match.span(), "PLACE")
+    for match in INSTITUTION.finditer(text):
+        name = INSTITUTION_NAME.search(text, max(0, match.start() - 70), match.start())
+        if name:
+            yield from _institution(text, name, match)
+    for match in STATE.finditer(text):
+        before = CITY_BEFORE.search(text, max(0, match.start() - 50), match.start())
+        if before:
+            start, end = _trimmed(text, *before.span("city"))
+            if start < end and not common(text[start:end].lower()) and not STATE_ALONE.fullmatch(text, start, end):
+                yield Span(start, end, "PLACE")
+    for pattern in (RESIDENCE, FIELD):
+        for match in pattern.finditer(text):
+            yield from _city(text, *match.span("city"))
+
+
+def _city(text: str, start: int, end: int) -> Iterator[Span]:
+    """The leading words that are no common ones, nor states, countries or peoples."""
+    last = start
+    for word in re.finditer(r"[^\s]+", text[start:end]):
+        plain = word[0].lower().strip(".,")
+        short = word[0].isupper() and len(word[0]) <= 4
+        if (
+            common(plain)
+            and plain
+            not in (
+                "new",
+                "north",
+                "south",
+                "east",
+                "west",
+                "lake",
+                "port",
+                "saint",
+                "st",
+                "fort",
+                "mount",
+                "san",
+                "santa",
+                "los",
+                "las",
+                "el",
+                "la",
+            )
+        ) or short:
+            break
+        last = start + word.end()
+    found = text[start:last].strip()
+    if found and not STATE_ALONE.fullmatch(found) and not all(common(w.lower()) for w in found.split()):
+        yield Span(start, start + len(text[start:last].rstrip()), "PLACE")
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Without leading words that belong to the sentence ("Lives In", "Address")."""
+    while start < end:
+        first = re.match(r"\S+\s*", text[start:end])
+        plain = first[0].strip().lower()
+        if plain in GENERIC - {"new"} or plain in ("lives", "address", "home", "resides", "from", "in", "city"):
+            start += first.end()
+        else:
+            break
+    return start, end
+
+
+def _institution(text: str, name: re.Match, match: re.Match) -> Iterator[Span]:
+    """The institution, unless its name says only what kind it is ("Pain Clinic", "Outside Hospital")."""
+    words = list(re.finditer(r"\S+", name[0]))
+    while words and words[0][0].lower().strip(".,") in GENERIC | {"and", "&"}:
+        words.pop(0)
+    own = [w[0].lower().strip(".,") for w in words if w[0].lower() not in ("of", "and", "the", "&", "de", "for")]
+    if not own or own == ["st"]:
+        return
+    known = [common(word) or word in GENERIC for word in own]
+    clear = match[0].lower() in CLEAR_TYPES and not all(word in GENERIC for word in own)
+    if not all(known) or own[0] in ("st", "saint", "mt", "mount") or clear:
+        yield Span(name.start() + words[0].start(), match.end(), "PLACE")

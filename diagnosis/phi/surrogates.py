@@ -1,0 +1,187 @@
+"""What stands in for an identifier: something else of its kind, in its form, the same throughout a patient's notes."""
+
+import importlib
+import re
+from functools import cache
+
+from diagnosis.phi.dates import shift, year_near, years_in
+from diagnosis.phi.keys import Key
+from diagnosis.phi.names import PARTICLES, SUFFIXES
+from diagnosis.phi.spans import Span
+
+LOCALES = (
+    "en_US en_GB es_MX es_ES fr_FR de_DE it_IT pt_BR nl_NL pl_PL cs_CZ hu_HU ro_RO sv_SE no_NO da_DK fi_FI ga_IE tr_TR vi_VN id_ID en_IN "
+    "en_NG yo_NG ig_NG ha_NG tw_GH zu_ZA ru_RU uk_UA el_GR ar_SA fa_IR he_IL hi_IN zh_CN zh_TW ja_JP ko_KR th_TH"
+).split()  # where a name stands in several lists the first one decides
+LISTS = {"female": "first_names_female", "male": "first_names_male", "last": "last_names"}
+KEPT_IN_PLACES = frozenset(
+    """hospital hospitals medical center centre clinic clinics health healthcare system infirmary hospice nursing home facility care rehab
+    rehabilitation memorial general university college school high elementary manor church shelter prison jail county township airport
+    dialysis associates physicians group plc llc inc ltd corp pharmacy family practice medicine surgery cancer institute services
+    of the and at for st saint mt mount north south east west n s e w ne nw se sw apt apartment suite ste unit rm floor fl building bldg
+    box po psc apo fpo dpo aa ae ap uss usns usnv uscgc street avenue ave road rd drive dr lane ln boulevard blvd court ct circle cir
+    place pl terrace ter parkway pkwy highway hwy square sq trail trl way plaza route""".split()
+)
+EMAIL_HOSTS = ("example.org", "example.com", "example.net")
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@cache
+def _names() -> dict[tuple[str, str], tuple[str, ...]]:
+    """Faker's names of one word by (locale, list), in the package's own order."""
+    found = {}
+    for locale in LOCALES:
+        provider = importlib.import_module(f"faker.providers.person.{locale}").Provider
+        for role, attribute in LISTS.items():
+            names = getattr(provider, attribute, None) or getattr(provider, "first_names" if role != "last" else "", ())
+            plain = tuple(dict.fromkeys(n for n in names if isinstance(n, str) and n.isalpha() and len(n) < 16))
+            if len(plain) >= 10:
+                found[locale, role] = plain
+    return found
+
+
+@cache
+def _list_of() -> dict[str, tuple[str, str]]:
+    """The first list in which a name (lower case) stands."""
+    where = {}
+    for place, names in _names().items():
+        for name in names:
+            where.setdefault(name.lower(), place)
+    return where
+
+
+class Surrogates:
+    """Replacements, all derived from (key, patient, kind, normalised value): neither order nor shard plays a part."""
+
+    def __init__(self, key: Key, max_date_shift_days: int):
+        self._key, self._max_days = key, max_date_shift_days
+
+    def offset(self, patient: str) -> int:
+        """Days that a patient's dates move by: 1 to the maximum, to or fro."""
+        days, sign = divmod(self._key.number(patient, "date offset", ""), 2)
+        return (1 + days % self._max_days) * (1 if sign else -1)
+
+    def replace(self, text: str, spans: list[Span], patient: str) -> str:
+        """The text with every span replaced. Spans are in order and do not overlap."""
+        years, result, place = years_in(text, spans), [], 0
+        for span in spans:
+            written = text[span.start : span.end]
+            result += [text[place : span.start], self._one(written, span, patient, years)]
+            place = span.end
+        return "".join(result) + text[place:]
+
+    def _one(self, written: str, span: Span, patient: str, years) -> str:
+        if span.kind == "DATE":
+            return shift(written, self.offset(patient), year_near(span.start, years)) or "[DATE]"
+        if span.kind == "AGE":
+            return "90+"
+        if span.kind == "EMAIL":
+            local = self._scrambled(written.split("@")[0], "EMAIL", written.lower(), patient)
+            host = EMAIL_HOSTS[self._key.number(patient, "EMAIL host", written.lower()) % len(EMAIL_HOSTS)]
+            return f"{local}@{host}"
+        if span.kind == "IP" and "." in written:
+            return self._address(written, patient)
+        if span.kind == "URL":
+            scheme = re.match(r"(?:\w+://)?(?:www\.)?", written, re.I)[0]
+            return f"{scheme}example.org/{self._word(8, 'URL', written.lower(), patient)}"
+        if span.kind == "NAME":
+            return re.sub(r"[^\W\d_][^\s,.]*", lambda m: self._name(m[0], patient, "NAME"), written)
+        if span.kind == "PLACE":
+            return self._place(written, patient)
+        if span.kind == "PHOTO" and "." in written:
+            stem, ending = written.rsplit(".", 1)
+            return f"{self._scrambled(stem, 'PHOTO', _compact(written), patient)}.{ending}"
+        return self._scrambled(written, span.kind, _compact(written), patient)
+
+    def _name(self, word: str, patient: str, kind: str) -> str:
+        """One word of a name: another of the same list (so of like gender and origin) where it stands in one."""
+        plain = word.lower()
+        possessive = re.search(r"['’]s$", word)
+        if possessive:
+            return self._name(word[:-2], patient, kind) + word[-2:]
+        if (word in PARTICLES and word.islower()) or plain in SUFFIXES:
+            return word
+        if len(word) == 1:
+            return self._scrambled(word, kind, plain, patient)
+        if "-" in word:
+            return "-".join(self._name(part, patient, kind) if part else "" for part in word.split("-"))
+        names = _names()[_list_of().get(plain, ("en_US", "last"))]
+        attempt = 0
+        while True:
+            chosen = names[self._key.number(patient, kind, plain, attempt) % len(names)]
+            if chosen.lower() != plain:
+                return _cased(chosen, word)
+            attempt += 1
+
+    def _place(self, written: str, patient: str) -> str:
+        """Digits become others, and words others, but for those that say what kind of place it is."""
+
+        def other(match: re.Match) -> str:
+            word = match[0]
+            if word[0].isdigit():
+                return self._scrambled(word, "PLACE", word.lower(), patient)
+            if word.lower() in KEPT_IN_PLACES:
+                return word
+            return self._name(word, patient, "PLACE")
+
+        replaced = re.sub(r"\d\w*|[^\W\d_][^\s,.\d]*", other, written)
+        if replaced.lower() == written.lower():
+            replaced = f"{_cased(self._name('Anyplace', patient, 'PLACE'), written)} {written}"
+        return replaced
+
+    def _scrambled(self, written: str, kind: str, value: str, patient: str) -> str:
+        """Digits for digits and letters for letters, signs kept; the same for a value however it is set apart by signs."""
+        signs = [c for c in written if c.isalnum()]
+        attempt = 0
+        while True:
+            number, new = self._stream(patient, kind, value, len(signs), attempt), []
+            for place, sign in enumerate(signs):
+                draw = number[place]
+                if sign.isdigit():
+                    new.append(str(draw % 10) if place or sign == "0" else str(1 + draw % 9))
+                else:
+                    new.append(_cased(LETTERS[draw % 26], sign) if sign.isalpha() else sign)
+            if new != signs or not signs:
+                break
+            attempt += 1
+        remaining = iter(new)
+        return "".join(next(remaining) if c.isalnum() else c for c in written)
+
+    def _stream(self, patient: str, kind: str, value: str, length: int, attempt: int) -> list[int]:
+        """Numbers below 65,536, as many as asked for."""
+        numbers, block = [], 0
+        while len(numbers) < length:
+            drawn = self._key.number(patient, f"{kind} {block}" if block else kind, value, attempt)
+            numbers += [(drawn >> (16 * i)) & 0xFFFF for i in range(16)]
+            block += 1
+        return numbers
+
+    def _word(self, letters: int, kind: str, value: str, patient: str) -> str:
+        return "".join(LETTERS[draw % 26] for draw in self._stream(patient, kind, value, letters, 0))
+
+    def _address(self, written: str, patient: str) -> str:
+        drawn = self._stream(patient, "IP", written, 4, 0)
+        new = ".".join(str(1 + draw % 254) for draw in drawn)
+        return new if new != written else f"10.{new.split('.', 1)[1]}"
+
+
+class Masks:
+    """Kinds in square brackets instead of surrogates: "seen by [NAME] on [DATE]"."""
+
+    def replace(self, text: str, spans: list[Span], patient: str) -> str:
+        """The text with every span replaced. Spans are in order and do not overlap."""
+        result, place = [], 0
+        for span in spans:
+            result += [text[place : span.start], f"[{span.kind}]"]
+            place = span.end
+        return "".join(result) + text[place:]
+
+
+def _compact(written: str) -> str:
+    return "".join(c for c in written.lower() if c.isalnum())
+
+
+def _cased(word: str, like: str) -> str:
+    if like.isupper() and (len(like) > 1 or len(word) == 1):
+        return word.upper()
+    return word.lower() if like.islower() else word[:1].upper() + word[1:]

@@ -1,0 +1,90 @@
+"""Find protected health information in the notes, replace it, and give patients and notes new ids."""
+
+import json
+import tempfile
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from tqdm import tqdm
+
+from diagnosis.errors import run
+from diagnosis.files import write_json
+from diagnosis.notes import note_writer, open_notes, read_metadata, read_notes
+from diagnosis.params import Params
+from diagnosis.phi.detector import Known, detect, everywhere
+from diagnosis.phi.keys import read_key
+from diagnosis.phi.score import NO_MEASURES, Gold, Score
+from diagnosis.phi.surrogates import Masks, Surrogates
+
+NOTES = Path("data/notes.parquet")
+GOLD = Path("data/gold_spans.parquet")
+DEIDENTIFIED = Path("data/deidentified.parquet")
+METRICS = Path("metrics/deidentify.json")
+REKEYED = ["note_id", "patient_id", "encounter_id", "duplicate_cluster"]
+TEXTS = ["text", "text_pair"]
+
+
+class DeidentifyParams(Params):
+    key_file: Path
+    replace: Literal["surrogate", "mask"]
+    max_date_shift_days: int = Field(ge=1, le=3650)
+
+
+def main():
+    params = DeidentifyParams.load("deidentify")
+    metadata, total = read_metadata(NOTES), open_notes(NOTES).metadata.num_rows
+    key, gold, score = read_key(params.key_file, metadata.get("data_use", {})), Gold(GOLD), Score()
+    replacement = Surrogates(key, params.max_date_shift_days) if params.replace == "surrogate" else Masks()
+
+    # What a rule sees goes to a nameless file, offsets only, and what a patient's notes give away is kept by patient: a name
+    # that one note states plainly is then found in all of that patient's notes, wherever they stand in the table.
+    known, found = defaultdict(Known), Counter()
+    with tempfile.TemporaryFile("w+") as seen, tqdm(total=2 * total, unit=" notes", desc="deidentify") as bar:
+        for batch in read_notes(NOTES, ["note_id", "patient_id", *TEXTS]):
+            for note in batch:
+                results = [detect(note[column] or "") for column in TEXTS]
+                for _, own in results:
+                    known[patient_of(note)].update(own)
+                seen.write(json.dumps([spans for spans, _ in results]) + "\n")
+            bar.update(len(batch))
+        seen.seek(0)
+
+        with note_writer(DEIDENTIFIED, metadata) as deidentified:
+            for batch in read_notes(NOTES):
+                for note in batch:
+                    patient, clear = patient_of(note), json.loads(seen.readline())
+                    for column, spans in zip(TEXTS, clear, strict=True):
+                        if not note[column]:
+                            continue
+                        spans = everywhere(note[column], spans, known[patient])
+                        if column == "text" and gold:
+                            score.add(note["text"], gold.of(note["note_id"], note["text"]), spans)
+                        found.update(span.kind for span in spans)
+                        note[column] = replacement.replace(note[column], spans, patient)
+                    for column in REKEYED:
+                        note[column] = key.rekey(column, note[column])
+                deidentified.write(batch)
+                bar.update(len(batch))
+            gold.finish()
+    write_json(
+        METRICS,
+        {
+            **(score.measures() if gold else NO_MEASURES),
+            "found": found,
+            "notes": total,
+            "patients": len(known),
+            "key_fingerprint": key.fingerprint,
+            "profile": "shifted",
+        },
+    )
+
+
+def patient_of(note: dict) -> str:
+    """Whose surrogates a note gets: its patient's; its own where no patient is known."""
+    return f"note {note['note_id']}" if note["patient_id"] is None else f"patient {note['patient_id']}"
+
+
+if __name__ == "__main__":
+    run(main)
