@@ -196,6 +196,8 @@ def shift(written: str, days: int, year: int = UNKNOWN_YEAR) -> str | None:
     """
     if written.lower() in MONTHS:
         moved = _moved(year, NUMBER_OF[written.lower()], None, days)
+        if moved.month == NUMBER_OF[written.lower()]:
+            moved += timedelta(days=31 if days > 0 else -31)
         return _like(MONTHS[moved.month - 1], written)
     match = _match(written)
     stated = match and parts(match)

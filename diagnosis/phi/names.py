@@ -29,6 +29,9 @@ LETTER = rf"[^\W\d_]|[{MARK}]"
 PARTICLES = "de del della di da das do dos du la le van von der den ter ten zu bin ibn al el abu y e san st".split()
 WORD = rf"(?:[{UPPER}][.](?![\w])|(?:[dlDLO]['’])?[{UPPER}](?:{LETTER})*(?:['’-](?:{LETTER})+){{0,3}})"
 RUN = re.compile(rf"(?<![\w'’-])(?:'s )?{WORD}(?:[ \t]{{1,3}}(?:(?:{'|'.join(PARTICLES)})[ \t]){{0,2}}{WORD}){{0,11}}")
+PARTICLES_BEFORE = re.compile(
+    r"(?<![\w'’-])(?:(?:van|von|de|der|den|del|della|di|da|dos|du|la|le|ter|ten|bin|ibn|al|el|abu) ){1,2}$"
+)
 PIECE = re.compile(rf"(?:(?:{'|'.join(PARTICLES)})(?=[ \t]))|{WORD}")
 LOWER_TITLED = re.compile(r"\b(?:dr|mr|mrs|ms)\.? ([a-z]{3,20})(?: ([a-z]{3,20}))?\b")
 
@@ -234,6 +237,11 @@ def doubtful(word: str) -> bool:
     )
 
 
+def drug_or_eponym(word: str) -> bool:
+    """Whether clinical texts write a word (lower case) with a capital, and not because a person bears it."""
+    return word in _lexicon()[1] and not (word in ALSO_NAMES or word in NEVER or word in STATES or word in PEOPLES)
+
+
 def _likely(word: Word, capitals: bool) -> bool:
     """Whether a word could be a name on weak evidence: of unknown meaning, and no abbreviation."""
     plain = word.plain
@@ -265,7 +273,7 @@ def find_names(text: str) -> Iterator[Name]:
     before: Name | None = None
     in_field = False
     for match in RUN.finditer(text):
-        words = [Word(m.start(), m.end(), m[0]) for m in PIECE.finditer(text, match.start(), match.end())]
+        words = _words(text, match)
         strength, field = _before(text, words[0].start)
         if before and not strength:
             gap = text[before.end : words[0].start]
@@ -278,6 +286,15 @@ def find_names(text: str) -> Iterator[Name]:
         if not common(match[1]) and match[1] not in ALSO_NAMES:
             last = 2 if match[2] and not common(match[2]) else 1
             yield Name(match.start(1), match.end(last), (match[1],))
+
+
+def _words(text: str, run: re.Match) -> list[Word]:
+    """A run's words, with the particles that stand before it ("Dr. van der Berg")."""
+    start = run.start()
+    if start > 2 and text[start - 1] == " " and text[start - 2].islower():
+        particles = PARTICLES_BEFORE.search(text, max(0, start - 9), start)
+        start = particles.start() if particles else start
+    return [Word(m.start(), m.end(), m[0]) for m in PIECE.finditer(text, start, run.end())]
 
 
 def _before(text: str, start: int) -> tuple[int, bool]:
@@ -363,8 +380,15 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
         elif _likely(word, capitals or strength == 2) or (plain in ALSO_NAMES):
             alone = strength < 2 and plain in ALSO_NAMES and doubtful(plain) and plain not in GIVEN
             evidence = evidence or not alone or (strength > 0 and end > place)
-        elif end > place and len(plain) == 2 and end + 1 == len(words) and word.text.istitle():
+        elif (
+            end > place
+            and len(plain) == 2
+            and word.text.istitle()
+            and (end + 1 == len(words) or words[end + 1].text.isupper())
+        ):
             pass  # An, Do, My: names of Vietnam
+        elif strength == 2 and end == place + 1 and word.text.istitle() and drug_or_eponym(plain):
+            pass  # Dr. Will Foley
         elif strength == 2 and end == place and plain not in NEVER and len(plain) > 1:
             evidence = True
         else:
@@ -414,7 +438,7 @@ def find_known(text: str, known: set[str]) -> Iterator[Name]:
     if not known:
         return
     for match in RUN.finditer(text):
-        words = [Word(m.start(), m.end(), m[0]) for m in PIECE.finditer(text, match.start(), match.end())]
+        words = _words(text, match)
         hits = [_known(word.plain, known) for word in words]
         if not any(hits):
             continue
@@ -426,7 +450,7 @@ def find_known(text: str, known: set[str]) -> Iterator[Name]:
                 inside = not word.text.isupper() and not SENTENCE_START.search(
                     text[max(0, word.start - 6) : word.start]
                 )
-                hits[i] = bool(beside or inside)
+                hits[i] = bool(beside or (inside and not drug_or_eponym(word.plain)))
             if hits[i] and len(words) == 1 or (i and not hits[i - 1] and i + 1 == len(words)):
                 hits[i] = hits[i] and not MEDICAL_AFTER.match(text, word.end)
         for _ in range(2):

@@ -32,7 +32,7 @@ CORE = (
 UNIT = r"(?:,?\s{1,2}(?:Apt|Apartment|Suite|Ste|Unit|Rm|Floor|Fl|Building|Bldg|#)\.?\s?#?\s?[A-Z]?\d{0,5}[A-Z]?\b)"
 STREET = re.compile(
     rf"\d(?<![\w./-].)\d{{0,5}}[A-Z]?\s(?:(?:N|S|E|W|NE|NW|SE|SW)\.?\s|(?:North|South|East|West)\s)?"
-    rf"(?:\d{{1,3}}(?:st|nd|rd|th)|{CAPITALISED})(?:\s{CAPITALISED}){{0,3}}?\s(?:(?P<core>{CORE})|{SUFFIX})\b\.?(?:\s(?:N|S|E|W|NE|NW|SE|SW)\b)?{UNIT}?"
+    rf"(?:\d{{1,3}}(?:st|nd|rd|th)|{CAPITALISED})(?:\s{CAPITALISED}){{0,3}}\s(?:(?P<core>{CORE})|{SUFFIX})\b\.?(?:\s(?:N|S|E|W|NE|NW|SE|SW)\b)?{UNIT}?"
 )
 BOX = re.compile(r"\bP\.?\s?O\.?\s(?:Box|BOX)\s#?\d{1,6}|\b(?:PSC|Unit|USNS|USS|USNV|USCGC)\s\d{1,5},?\sBox\s\d{1,5}")
 MILITARY = re.compile(r"\b(?:[FAD]PO)\s(?:AA|AE|AP)\s\d{5}(?:-\d{4})?")
@@ -44,7 +44,7 @@ STATE = re.compile(rf",\s(?:(?:{STATE_NAMES})\b|(?!MD|PA|MS)(?:{STATE_CODES})\b(
 STATE_ALONE = re.compile(STATE_NAMES)
 CITY_BEFORE = re.compile(rf"(?<![\w'’-])(?P<city>{CITY})$")
 RESIDENCE = re.compile(
-    rf"\b(?:lives?|living|lived|resides?|residing|resided|resident|moved|native|born|raised|grew up|traveled|travelled|travels?|trip|visiting|visited|"
+    rf"\b(?:[Ll]ives?|[Ll]iving|[Rr]esides|[Rr]esident|[Bb]orn|[Tt]ransferred|[Rr]eferred|lived|resides?|residing|resided|resident|moved|native|born|raised|grew up|traveled|travelled|travels?|trip|visiting|visited|"
     rf"relocated|returned|transferred|transported|flown|referred|works?|worked|working|employed|originally|home)\s{{1,2}}(?:(?:here|alone|back|recently|over|up|down)\s)?"
     rf"(?:in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?:(?:the\s)?(?:city|town|village|suburb)\sof\s)?(?P<city>{CITY})"
 )

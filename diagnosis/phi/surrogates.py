@@ -154,7 +154,7 @@ class Surrogates:
             drawn = self._key.number(patient, f"{kind} {block}" if block else kind, value, attempt)
             numbers += [(drawn >> (16 * i)) & 0xFFFF for i in range(16)]
             block += 1
-        return numbers
+        return numbers[:length]
 
     def _word(self, letters: int, kind: str, value: str, patient: str) -> str:
         return "".join(LETTERS[draw % 26] for draw in self._stream(patient, kind, value, letters, 0))
