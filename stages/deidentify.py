@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 from tqdm import tqdm
 
-from diagnosis.errors import run
+from diagnosis.errors import UserError, run
 from diagnosis.files import write_json
 from diagnosis.notes import note_writer, open_notes, read_metadata, read_notes
 from diagnosis.params import Params
@@ -36,6 +36,8 @@ def main():
     params = DeidentifyParams.load("deidentify")
     metadata, total = read_metadata(NOTES), open_notes(NOTES).metadata.num_rows
     key, gold, score = read_key(params.key_file, metadata.get("data_use", {})), Gold(GOLD), Score()
+    if not total:
+        raise UserError(f"{NOTES} has no notes: see in metrics/ingest.json what was left out")
     replacement = Surrogates(key, params.max_date_shift_days) if params.replace == "surrogate" else Masks()
 
     # What a rule sees goes to a nameless file, offsets only, and what a patient's notes give away is kept by patient: a name
@@ -44,6 +46,8 @@ def main():
     with tempfile.TemporaryFile("w+") as seen, tqdm(total=2 * total, unit=" notes", desc="deidentify") as bar:
         for batch in read_notes(NOTES, ["note_id", "patient_id", *TEXTS]):
             for note in batch:
+                if note["text"] is None:
+                    raise UserError(f"{NOTES}: a note has no text: `ingest` drops such rows, run it again")
                 results = [detect(note[column] or "") for column in TEXTS]
                 for _, own in results:
                     known[patient_of(note)].update(own)

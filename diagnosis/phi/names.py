@@ -270,17 +270,18 @@ ROLES = frozenset(
 
 def find_names(text: str) -> Iterator[Name]:
     """Names that something around them shows to be names, or that two capitalised words of no other known use form."""
-    before: Name | None = None
-    in_field = False
+    before, of_field, plainly = None, False, 0
     for match in RUN.finditer(text):
         words = _words(text, match)
         strength, field = _before(text, words[0].start)
         if before and not strength:
             gap = text[before.end : words[0].start]
-            if len(gap) < 8 and (BETWEEN.fullmatch(gap) or (in_field and gap.strip() == "," and "\n" not in gap)):
-                strength, field = 1, in_field
-        for name, of_field in _in_run(text, words, strength, field):
-            before, in_field = name, of_field
+            if len(gap) < 8 and BETWEEN.fullmatch(gap):
+                strength, field = 1, of_field
+            elif of_field and gap.strip() == "," and "\n" not in gap:  # Name: Hatherley, Rosalind
+                strength, field = max(plainly, 1), True
+        for name in _in_run(text, words, strength):
+            before, of_field, plainly = name, field, strength
             yield name
     for match in LOWER_TITLED.finditer(text):
         if not common(match[1]) and match[1] not in ALSO_NAMES:
@@ -341,19 +342,19 @@ def _before(text: str, start: int) -> tuple[int, bool]:
     return (2 if last == "dear" else 1 if announced else 0), last == "by"
 
 
-def _in_run(text: str, words: list[Word], strength: int, field: bool) -> Iterator[tuple[Name, bool]]:
+def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
     capitals = len(words) > 1 and all(word.text.isupper() for word in words)
     place = 0
     while place < len(words):
         if words[place].plain in TITLES and len(words[place].text) > 1 and place + 1 < len(words):
             weak = words[place].plain in WEAK_TITLES
-            strength, field, place = (1 if weak else 2), False, place + 1
+            strength, place = (1 if weak else 2), place + 1
             if words[place - 1].text == "MS" and not capitals:
                 strength = 0  # MS Contin; multiple sclerosis
             continue
         end = _name_end(words, place, strength, capitals)
         if end > place and (strength or _seen_after(text, words, place, end, capitals)):
-            yield _name(words[place:end]), field
+            yield _name(words[place:end])
             place = end
         else:
             place = max(end, place + 1)

@@ -27,6 +27,9 @@ class Gold:
         missing = [name for name in COLUMNS if name not in table.column_names]
         if missing:
             raise UserError(f"{path} lacks the columns {', '.join(missing)} of gold spans: run `dvc repro`")
+        for name in ("note_id", "start", "end", "kind"):
+            if table[name].null_count:
+                raise UserError(f"{path} has {table[name].null_count} spans without a {name}: run `dvc repro`")
         unknown = set(table["kind"].to_pylist()) - set(KINDS)
         if unknown:
             raise UserError(f"{path} has spans of {len(unknown)} unknown kinds: the kinds are {', '.join(KINDS)}")
