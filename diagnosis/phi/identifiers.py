@@ -85,7 +85,7 @@ UNIT = re.compile(
     r"years?|months?|am|pm|a\.m|p\.m)\b|\s?%",
     re.I,
 )
-LEFT = re.compile(r"[A-Za-z][A-Za-z'/]*|[#:.;,\n]")
+LEFT = re.compile(r"[A-Za-z](?:[A-Za-z'/-]*[A-Za-z])?|[#:.;,\n]")
 MORE_DIGITS = re.compile(r"(?:[ -]\d{2,4}){1,4}(?![\w/-]|\.\d)")
 YEAR = re.compile(r"(?:1[89]|2[01])\d\d")
 
@@ -213,7 +213,7 @@ def label_before(text: str, start: int) -> str | None:
         if piece in "#:":
             colon = True
         elif word in SAY_NUMBER or word == "number":
-            numbered = True
+            numbered, colon = True, colon or word == "id"
         elif word in KIND_OF:
             return KIND_OF[word] if numbered or colon or word not in NEED_NUMBER else None
         elif piece.isalpha() and word not in FILLERS:

@@ -307,7 +307,7 @@ def _before(text: str, start: int) -> tuple[int, bool]:
         return (1 if SIGN_OFF.search(left) else 0), False
     gap = left[found[-1].end() :]
     written = found[-1][0]
-    last, *earlier = [m[0].lower() for m in reversed(found)]
+    last, *earlier = [m[0].lower().removesuffix("-in-law") for m in reversed(found)]
     previous = earlier[0] if earlier else ""
     if last in TITLES and TITLE_GAP.fullmatch(gap):
         if written == "MS" and gap[0] != ".":
@@ -346,7 +346,10 @@ def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
     capitals = len(words) > 1 and all(word.text.isupper() for word in words)
     place = 0
     while place < len(words):
-        if words[place].plain in TITLES and len(words[place].text) > 1 and place + 1 < len(words):
+        if words[place].plain in RELATIONS or words[place].plain in ROLES:
+            strength, place = max(strength, 1), place + 1
+            continue
+        if words[place].plain in TITLES and len(words[place].text) > 1:
             weak = words[place].plain in WEAK_TITLES
             strength, place = (1 if weak else 2), place + 1
             if words[place - 1].text == "MS" and not capitals:
@@ -367,10 +370,9 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
     while end < len(words) and end - place < 6:
         word = words[end]
         plain = word.plain
-        initial = len(plain) == 1 and word.text not in ("A", "I")
-        if plain in PARTICLES and word.text.islower():
-            if end + 1 == len(words):
-                break
+        initial = len(plain) == 1 and (word.text not in ("A", "I") or (capitals and end > place))
+        if plain in PARTICLES and (word.text.islower() or (end > place and not initial)) and end + 1 < len(words):
+            pass
         elif initial:
             if place == end and end + 1 == len(words) and strength < 2:
                 break
@@ -390,7 +392,12 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
             pass  # An, Do, My: names of Vietnam
         elif strength == 2 and end == place + 1 and word.text.istitle() and drug_or_eponym(plain):
             pass  # Dr. Will Foley
-        elif strength == 2 and end == place and plain not in NEVER and len(plain) > 1:
+        elif (
+            strength == 2
+            and end == place
+            and len(plain) > 1
+            and (plain not in NEVER or len(word.text) == 2 and word.text.istitle())
+        ):
             evidence = True
         else:
             break

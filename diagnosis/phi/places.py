@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from diagnosis.phi.names import LETTER, UPPER, common
+from diagnosis.phi.names import LETTER, MEDICAL_AFTER, UPPER, common
 from diagnosis.phi.spans import Span
 
 CAPITALISED = rf"[{UPPER}](?:{LETTER}|['’.-](?={LETTER}))*"
@@ -47,6 +47,9 @@ RESIDENCE = re.compile(
     rf"\b(?:[Ll]ives?|[Ll]iving|[Rr]esides|[Rr]esident|[Bb]orn|[Tt]ransferred|[Rr]eferred|lived|resides?|residing|resided|resident|moved|native|born|raised|grew up|traveled|travelled|travels?|trip|visiting|visited|"
     rf"relocated|returned|transferred|transported|flown|referred|works?|worked|working|employed|originally|home)\s{{1,2}}(?:(?:here|alone|back|recently|over|up|down)\s)?"
     rf"(?:in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?:(?:the\s)?(?:city|town|village|suburb)\sof\s)?(?P<city>{CITY})"
+)
+WITHIN = re.compile(
+    rf"\bin (?P<city>[{UPPER}][a-z](?:{LETTER})+(?: [{UPPER}][a-z](?:{LETTER})+)?)(?=[ ,.;)\n])(?! [{UPPER}])"
 )
 FIELD = re.compile(
     r"(?:C(?:ity|ITY|ounty|OUNTY|linic|LINIC|hurch)|[Tt]own|TOWN|A(?:ddress|DDRESS)|R(?:esidence|ESIDENCE)|H(?:ospital|OSPITAL|ometown|OMETOWN)|"
@@ -103,9 +106,10 @@ def find_places(text: str) -> Iterator[Span]:
             start, end = _trimmed(text, *before.span("city"))
             if start < end and not common(text[start:end].lower()) and not STATE_ALONE.fullmatch(text, start, end):
                 yield Span(start, end, "PLACE")
-    for pattern in (RESIDENCE, FIELD):
+    for pattern in (RESIDENCE, FIELD, WITHIN):
         for match in pattern.finditer(text):
-            yield from _city(text, *match.span("city"))
+            if pattern is not WITHIN or not MEDICAL_AFTER.match(text, match.end()):
+                yield from _city(text, *match.span("city"))
 
 
 def _city(text: str, start: int, end: int) -> Iterator[Span]:
