@@ -45,7 +45,8 @@ def detect(text: str) -> tuple[list[Span], Known]:
         for span in rule(text):
             if spans.add(*span) and span.kind in PROPAGATED:
                 string = text[span.start : span.end]
-                if (span.kind == "PLACE" and not string.isdigit()) or sum(map(str.isdigit, string)) >= 5:
+                word = span.kind == "PLACE" and not string.isdigit() and len(string) > 4
+                if word or sum(map(str.isdigit, string)) >= 5:
                     known.strings[string] = span.kind
     for name in find_names(text):
         if spans.add(name.start, name.end, "NAME"):

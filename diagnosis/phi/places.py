@@ -34,7 +34,9 @@ STREET = re.compile(
     rf"\d(?<![\w./-].)\d{{0,5}}[A-Z]?\s(?:(?:N|S|E|W|NE|NW|SE|SW)\.?\s|(?:North|South|East|West)\s)?"
     rf"(?:\d{{1,3}}(?:st|nd|rd|th)|{CAPITALISED})(?:\s{CAPITALISED}){{0,3}}\s(?:(?P<core>{CORE})|{SUFFIX})\b\.?(?:\s(?:N|S|E|W|NE|NW|SE|SW)\b)?{UNIT}?"
 )
-BOX = re.compile(r"\bP\.?\s?O\.?\s(?:Box|BOX)\s#?\d{1,6}|\b(?:PSC|Unit|USNS|USS|USNV|USCGC)\s\d{1,5},?\sBox\s\d{1,5}")
+BOX = re.compile(
+    r"(?:USNS|USS|USNV|USCGC)\s[A-Z][a-z]+|\bP\.?\s?O\.?\s(?:Box|BOX)\s#?\d{1,6}|\b(?:PSC|Unit|USNS|USS|USNV|USCGC)\s\d{1,5},?\sBox\s\d{1,5}"
+)
 MILITARY = re.compile(r"\b(?:[FAD]PO)\s(?:AA|AE|AP)\s\d{5}(?:-\d{4})?")
 CITY = rf"{CAPITALISED}(?:[ ]{CAPITALISED}){{0,3}}"
 ZIP = re.compile(r"\d(?<!\w.)\d{4}(?:-\d{4})?(?![\w-])")
@@ -85,7 +87,7 @@ def find_places(text: str) -> Iterator[Span]:
     for match in STREET.finditer(text):
         if match["core"] or text[match.start() + 1].isdigit():
             yield Span(*match.span(), "PLACE")
-    if "Box" in text or "BOX" in text or "PO A" in text:
+    if "Box" in text or "BOX" in text or "PO A" in text or "US" in text:
         for pattern in (BOX, MILITARY):
             for match in pattern.finditer(text):
                 yield Span(*match.span(), "PLACE")
@@ -168,7 +170,8 @@ def _institution(text: str, name: re.Match, match: re.Match) -> Iterator[Span]:
     own = [w[0].lower().strip(".,") for w in words if w[0].lower() not in ("of", "and", "the", "&", "de", "for")]
     if not own or own == ["st"]:
         return
-    known = [common(word) or word in GENERIC for word in own]
+    short = {w[0].lower() for w in words if w[0].isupper() and len(w[0]) <= 4}  # GI Clinic
+    known = [common(word) or word in GENERIC or word in short for word in own]
     clear = match[0].lower() in CLEAR_TYPES and not all(word in GENERIC for word in own)
     if not all(known) or own[0] in ("st", "saint", "mt", "mount") or clear:
         yield Span(name.start() + words[0].start(), match.end(), "PLACE")
