@@ -21,7 +21,7 @@ NUMERIC = re.compile(
       (?P<y>{YEAR})(?P<s>[-/.])(?P<m>\d\d?)(?P=s)(?P<d>\d\d?)
     | (?P<a>\d\d?)(?P<t>[-/.])(?P<b>\d\d?)(?P=t)(?P<z>{YEAR}|\d\d)
     | (?P<n>\d\d?)[-/](?P<o>{YEAR})
-    )(?![\w/]|[-.]\d)""",
+    )(?![A-SU-Za-z_\d/]|[-.]\d)""",
     re.X,
 )
 NUMBER = re.compile(r"\d{1,4}(?=[-/.]\d)")  # where a date in numbers may begin
@@ -40,7 +40,7 @@ WRITTEN = re.compile(
     | (?P<m2>{MONTH})(?P<g2>\.?\s{{0,2}}[-/]?(?:the\s)?)(?P<d2>\d\d?)(?![\d/:]|\.\d)(?P<s2>st|nd|rd|th)?
         (?P<r2>\s?[-–]\s?\d\d?(?![\d/:]|\.\d)(?:st|nd|rd|th)?)?
         (?:(?P<h2>\s?,\s?|\s{{1,2}}|[-/.])(?P<y2>{YEAR})\b)?(?![\w])
-    | (?P<m3>{MONTH})(?P<g3>\.?,?\s{{1,2}}(?:of\s)?|[-/'])(?P<y3>{YEAR})\b
+    | (?P<m3>{MONTH})(?P<g3>\.?,?\s{{1,2}}(?:of\s)?|[-/])(?P<y3>{YEAR}|'\d\d)\b
     )(?<![-/.\s])""",
     re.X | re.I,
 )

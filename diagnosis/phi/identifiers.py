@@ -43,12 +43,16 @@ PHONE = re.compile(
 GROUPS = re.compile(r"[+(\d](?<![\w.,/-].)(?=[\d ()./+-]{4,40}\d)")
 NORTH_AMERICAN = re.compile(r"(?:\+?1[ .-]?|001[ .-])?(?:\([2-9]\d\d\)[ .-]?|[2-9]\d\d[.-])\d{3}[ .-]\d{4}(?:\D|$)")
 CODE = re.compile(r"\d[A-Za-z0-9]*(?:[-./_:][A-Za-z0-9]+)*")  # a code from its first digit on
-CODE_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{1,8}(?:[-_.#/][A-Za-z]{0,4}){0,2}$")
+CODE_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{1,8}(?:[-_./][A-Za-z]{0,4}){0,2}$")
 PLATE = re.compile(
     r"\b(?:(?:licen[sc]e|number|vehicle|car)\s(?:plates?|tag)|plates?(?=\s?(?:number|no\b|#|:))|(?:vehicle|car)\sregistration|"
     r"registration(?=\s?(?:number|no\b|#)))(?:\s{0,2}(?:number|no\.?|is|was|of|#|:|\())*\s{0,2}"
     r"([A-Z0-9]{1,8}(?:[ -][A-Z0-9]{1,5}){0,2})(?![\w-])",
     re.I,
+)
+BARE_PLATE = re.compile(r"\b[Pp]late (?=[A-Z]*\d)(?=\d*[A-Z])([A-Z0-9]{5,8})(?![\w-])")
+USER = re.compile(
+    r"\b(?:[Uu]ser ?name|[Uu]ser|[Ll]ogin|[Hh]andle)\s?(?:is|:|=)?\s((?=[a-z._-]*\d|[a-z]+[._])[a-z][\w.-]{3,30}\w)"
 )
 LABELS = {
     "MRN": "mrn mr medical record records chart unit hospital hosp pid patientid mpi",
@@ -62,21 +66,21 @@ LABELS = {
     "FAX": "fax facsimile telefax",
     "PHONE": "phone telephone tel cell cellphone mobile pager beeper ext extension hotline dial",
     "PLACE": "zip zipcode postcode postal",
-    "BIOMETRIC": "fingerprint fingerprints retina retinal iris voiceprint biometric biometrics palm faceprint facial",
+    "BIOMETRIC": "voice fingerprint fingerprints retina retinal iris voiceprint biometric biometrics palm faceprint facial",
     "PHOTO": "photo photograph photos image picture photographs",
-    "OTHER_ID": "identifier accession specimen study order reference ref badge employee student encounter visit case trial subject "
+    "OTHER_ID": "sample barcode identifier accession specimen study order reference ref badge employee student encounter visit case trial subject "
     "confirmation ticket csn fin har prescription rx script tracking enrollment participant username login user screening referral "
     "authorization auth",
 }
 KIND_OF = {word: kind for kind, words in LABELS.items() for word in words.split()}
 FILLERS = frozenset(
-    "number no num nbr nr id ids is was of the code card s are his her # as template with under plan's and or at on me him them us back".split()
+    "number no num nbr nr id ids is was of the code card s are his her # as template with under plan's and or at on me him them us back scan print file template registered stored".split()
 )
 SAY_NUMBER = frozenset("number no num nbr nr id ids code card".split())
 NEED_NUMBER = frozenset(
     """mr medical unit hospital hosp record records plan group insurance medicare medicaid visit case study order model lot car truck
     pump stent valve lead user image picture credit trial subject implant device pacemaker bank visa generator
-    prosthesis palm facial retinal retina iris photo photograph photographs photos images plate registration""".split()
+    prosthesis palm facial retinal retina iris voice sample photo photograph photographs photos images plate registration""".split()
 )
 ABBREVIATED = frozenset("no nr num tel ext lic acct ph ref med rec pt cert reg mob".split())
 UNIT = re.compile(
@@ -156,9 +160,13 @@ def find_labelled(text: str) -> Iterator[Span]:
         code = match[1]
         if any(c.isdigit() for c in code) and len(code) >= 5 and code.upper() == code:
             yield Span(*match.span(1), "VEHICLE")
+    for match in BARE_PLATE.finditer(text):
+        yield Span(*match.span(1), "VEHICLE")
+    for match in USER.finditer(text):
+        yield Span(*match.span(1), "OTHER_ID")
     for match in CODE.finditer(text):
         start, end = match.span()
-        if start and (text[start - 1].isalpha() or text[start - 1] in "-_.#/"):
+        if start and (text[start - 1].isalpha() or text[start - 1] in "-_./"):
             letters = CODE_START.search(text, max(0, start - 20), start)
             start = letters.start() if letters else start
         token = text[start:end]

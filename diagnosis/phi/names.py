@@ -91,7 +91,7 @@ PERSON_VERBS = re.compile(
     r"is (?:married|single|divorced|widowed|retired|aware|in agreement)|has been (?:seen|feeling|living|told|followed)|will (?:follow|return|call|see))\b"
 )
 AGED = re.compile(
-    r",?\s(?:is |was )?(?:an? |the )?(?:[\w-]{2,12} ){0,3}\(?\d{1,3}[ -]?(?:y/?o\b|yr|year|month|week|[MF]\b)|\s?\((?:DOB|MRN|age|pt|patient)\b|,? (?:DOB|MRN)\b",
+    r",?\s(?:is |was )?(?:an? |the )?(?:[\w-]{2,12} ){0,3}\(?(?:\d{1,3}[ -]?(?:y/?o\b|yr|year|month|week)|\d\d ?[MF]\b(?!:))|\s?\((?:DOB|MRN|age|pt|patient)\b|,? (?:DOB|MRN)\b",
     re.I,
 )
 RELATION_AFTER = re.compile(
