@@ -1,0 +1,32 @@
+"""What a reader hands to `ingest`: rows of the note table that can be read again, and the terms they come under."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+
+@dataclass
+class Tally:
+    """What a reader counts on the way: source rows left out by reason, and values of groups that it could not place."""
+
+    skipped: Counter = field(default_factory=Counter)
+    groups: Counter = field(default_factory=Counter)
+
+
+class Corpus(NamedTuple):
+    """A corpus ready to be read.
+
+    `rows(tally)` yields dicts with the note table's columns (labels sorted and unique) and yields the same again each
+    time it is called. `document_types` are classes that name a kind of document and no diagnosis. `gold` is a CSV
+    with note_id, start, end, kind, origin of the corpus' known identifiers, where it has one.
+    """
+
+    rows: Callable[[Tally], Iterator[dict]]
+    data_use: dict
+    multi_label: bool = False
+    text_pair: bool = False
+    official_split: bool = False
+    document_types: frozenset[str] = frozenset()
+    gold: Path | None = None

@@ -1,0 +1,219 @@
+"""Records out of CSV, TSV, JSON, JSON Lines and Parquet files, one at a time, plain or gzipped.
+
+Every failure is one line with the file and the record (the header is not counted). Never a value, and never the
+names of the columns that are there: where a file has no header, they are the first note.
+"""
+
+import csv
+import gzip
+import io
+import json
+import math
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diagnosis.errors import UserError
+from diagnosis.files import require
+
+LONGEST_FIELD = 2**31 - 1  # characters; the csv module's own limit is 131,072, and a long stay's note is longer
+
+
+class Unique:
+    """Refuses an id that came before."""
+
+    def __init__(self, path: Path, column: str):
+        self._path, self._column, self._seen = path, column, set()
+
+    def check(self, value: str | None, record: int) -> str:
+        if not value:
+            raise UserError(f"{self._path}, record {record}: no {self._column}: give every note one")
+        if value in self._seen:
+            raise UserError(f"{self._path}, record {record}: its {self._column} came before: make them unique")
+        self._seen.add(value)
+        return value
+
+
+def find(folder: Path, name: str, inside: tuple[str, ...] = ()) -> Path | None:
+    """The file `name`.csv or `name`.csv.gz of `folder` or of its subfolders `inside`, upper or lower case; else None."""
+    wanted = (f"{name}.csv", f"{name}.csv.gz")
+    for place in sorted(p for p in folder.iterdir() if p.is_dir() and p.name.lower() in inside) + [folder]:
+        for file in sorted(place.iterdir()):
+            if file.name.lower() in wanted and file.is_file():
+                return file
+    return None
+
+
+def find_required(folder: Path, name: str, inside: tuple[str, ...] = ()) -> Path:
+    """As `find`; raises UserError where the folder or the file is missing."""
+    require(folder, "check ingest.path")
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file: ingest.path must be the corpus' folder")
+    if file := find(folder, name, inside):
+        return file
+    where = f"{inside[0]}/{name}" if inside else name
+    raise UserError(f"{folder} has no {where}.csv or {where}.csv.gz: put it there or check ingest.path")
+
+
+def file_or_in_folder(path: Path, name: str) -> Path:
+    """`path` itself if it is a file, else its `name`.csv(.gz)."""
+    return require(path, "check ingest.path") if not path.is_dir() else find_required(path, name)
+
+
+def csv_records(
+    path: Path,
+    columns: Iterable[str],
+    optional: Iterable[str] = (),
+    *,
+    delimiter: str = ",",
+    encoding: str = "utf-8",
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (number from 1, {column: cell as written}) of each record; cells of `optional` columns not there are "".
+
+    Column names are matched without blanks around them and, if not found so, without regard to case.
+    """
+    csv.field_size_limit(LONGEST_FIELD)
+    record = 0
+    with _explained(path, lambda: record, encoding), _open_text(path, encoding) as stream:
+        reader = csv.reader(stream, delimiter=delimiter, strict=True)
+        header = [name.strip() for name in next(reader, [])]
+        if not header:
+            raise UserError(f"{path} is empty: check how it was made")
+        place = {name: _column(path, header, name, needed=True) for name in columns}
+        place |= {name: _column(path, header, name, needed=False) for name in optional}
+        found = [(name, index) for name, index in place.items() if index is not None]
+        absent = {name: "" for name, index in place.items() if index is None}
+        for cells in reader:
+            if not cells:
+                continue  # a blank line
+            record += 1
+            if len(cells) != len(header):
+                raise UserError(
+                    f"{path}, record {record} (ends at line {reader.line_num}): {len(cells)} cells under a header of "
+                    f"{len(header)}: mend its quotes or delimiters"
+                )
+            row = {name: cells[index] for name, index in found}
+            for cell in row.values():
+                if "\0" in cell:
+                    raise UserError(f"{path}, record {record}: a NUL byte: the file is damaged or in UTF-16")
+            yield record, row | absent
+
+
+def _column(path: Path, header: list[str], name: str, needed: bool) -> int | None:
+    matches = [i for i, h in enumerate(header) if h == name] or [
+        i for i, h in enumerate(header) if h.lower() == name.lower()
+    ]
+    if len(matches) > 1:
+        raise UserError(f"{path} has {len(matches)} columns named '{name}': rename all but one")
+    if needed and not matches:
+        raise UserError(f"{path} has no column '{name}': check the header or the mapping in params.yaml")
+    return matches[0] if matches else None
+
+
+def json_lines_records(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, dict]]:
+    """Yield (number from 1, object) for each line that is not blank."""
+    record = 0
+    with _explained(path, lambda: record, encoding), _open_text(path, encoding) as stream:
+        for line in stream:
+            if line.strip():
+                record += 1
+                yield record, _object(path, record, _json(path, line, f", record {record}"))
+
+
+def json_records(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, dict]]:
+    """Yield (number from 1, object) of a JSON array of objects. The file is held in memory: JSON Lines streams."""
+    with _explained(path, lambda: 0, encoding), _open_text(path, encoding) as stream:
+        content = _json(path, stream.read(), "")
+    if not isinstance(content, list):
+        raise UserError(f"{path} is not a JSON array of objects: write one, or JSON Lines (.jsonl)")
+    for record, value in enumerate(content, start=1):
+        yield record, _object(path, record, value)
+
+
+def _json(path: Path, text: str, where: str):
+    if not text.strip():
+        raise UserError(f"{path} is empty: check how it was made")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}{where}: not valid JSON: write it again") from None
+
+
+def _object(path: Path, record: int, value) -> dict:
+    if not isinstance(value, dict):
+        raise UserError(f"{path}, record {record}: not a JSON object: each note is one, with named fields")
+    return value
+
+
+def parquet_records(path: Path, columns: Iterable[str]) -> Iterator[tuple[int, dict]]:
+    """Yield (number from 1, {column: value}) of the named columns."""
+    record = 0
+    with _explained(path, lambda: record, "utf-8"):
+        zipped = path.name.lower().endswith(".gz")
+        table = pq.ParquetFile(io.BytesIO(gzip.decompress(path.read_bytes())) if zipped else path)
+        names = table.schema_arrow.names
+        place = {name: names[_column(path, names, name, needed=True)] for name in columns}
+        for batch in table.iter_batches(batch_size=1_000, columns=sorted(set(place.values()))):
+            for row in batch.to_pylist():
+                record += 1
+                yield record, {name: row[column] for name, column in place.items()}
+
+
+def as_text(path: Path, record: int, value) -> str | None:
+    """A JSON or Parquet value as text: null and NaN are None, 7 and 7.0 are "7", lists and objects are refused."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bytes):
+        raise UserError(f"{path}, record {record}: bytes where text belongs: write the column as text")
+    if isinstance(value, (dict, list)):
+        raise UserError(f"{path}, record {record}: a list or an object where one value belongs: check the mapping")
+    text = str(value)
+    if "\0" in text:
+        raise UserError(f"{path}, record {record}: a NUL character: remove it")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{path}, record {record}: half a surrogate pair (\\ud800-\\udfff): mend it") from None
+    return text
+
+
+@contextmanager
+def _open_text(path: Path, encoding: str):
+    require(path, "check ingest.path")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: a file belongs here")
+    # utf-8-sig is utf-8 without the mark that spreadsheets put first. newline="": the text's own line ends stay.
+    codec = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    with opener(path, "rt", encoding=codec, newline="") as stream:
+        yield stream
+
+
+@contextmanager
+def _explained(path: Path, record, encoding: str):
+    """Turn what readers raise into one line; `record()` is the last one read in full."""
+    require(path, "check ingest.path")
+    try:
+        yield
+    except UnicodeError:
+        raise UserError(
+            f"{path} is not {encoding} (after record {record()}): convert it, e.g. with iconv, or say its encoding"
+        ) from None
+    except (EOFError, zlib.error):
+        raise UserError(f"{path} is a damaged or cut-off gzip file (after record {record()}): copy it again") from None
+    except gzip.BadGzipFile:
+        raise UserError(f"{path} is no gzip file, or a damaged one: copy it again or mend its name") from None
+    except csv.Error:
+        raise UserError(
+            f"{path}, record {record() + 1}: not valid CSV (a quote opened and never closed, or the file is cut off): "
+            "mend it or copy it again"
+        ) from None
+    except (pa.ArrowException, OSError):
+        raise UserError(f"{path} is not readable (after record {record()}): copy it again or check its type") from None

@@ -1,0 +1,156 @@
+"""Any table of notes with a column mapping: how users bring their own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from diagnosis.corpora import demographics
+from diagnosis.corpora.corpus import Corpus, Tally
+from diagnosis.corpora.sources import (
+    Unique,
+    as_text,
+    csv_records,
+    json_lines_records,
+    json_records,
+    parquet_records,
+)
+from diagnosis.errors import UserError
+from diagnosis.files import require
+from diagnosis.params import Params
+
+SPLITS = ("train", "validation", "calibration", "test")
+AS_WRITTEN = ("patient_id", "encounter_id", "note_type", "service", "site", "period", "language", "insurance")
+
+
+def _known(encoding: str) -> str:
+    try:
+        "a".encode(encoding)  # unlike codecs.lookup, refuses base64 and the like
+        return encoding
+    except LookupError:
+        raise ValueError("no encoding of that name; utf-8, latin-1 and cp1252 are the usual ones") from None
+
+
+Column = Annotated[str, Field(min_length=1)]
+
+
+class TableParams(Params):
+    """Column names by what they hold; null where the table has none."""
+
+    text: Column
+    text_pair: Column | None
+    labels: Column
+    label_separator: Column | None
+    note_id: Column | None
+    patient_id: Column | None
+    encounter_id: Column | None
+    note_type: Column | None
+    service: Column | None
+    site: Column | None
+    period: Column | None
+    split: Column | None
+    sex: Column | None
+    age: Column | None
+    race: Column | None
+    language: Column | None
+    insurance: Column | None
+    encoding: Annotated[str, AfterValidator(_known)]
+    licence: str
+    public: bool
+
+    def columns(self) -> dict[str, str]:
+        """Column name by field, of the fields that are mapped."""
+        settings = ("label_separator", "encoding", "licence", "public")
+        return {field: name for field, name in self if name is not None and field not in settings}
+
+
+def open_table(path: Path, params: TableParams) -> Corpus:
+    """CSV, TSV, JSON Lines, JSON (an array of objects) or Parquet, by extension, each also with .gz.
+
+    A note has several labels where `label_separator` is given or the column holds lists.
+    """
+    require(path, "check ingest.path")
+    # The first label that is there decides: no need to read the whole file for it.
+    first = next((row["labels"] for _, row in _records(path, params) if row["labels"] is not None), None)
+    multi_label = params.label_separator is not None or isinstance(first, list)
+    return Corpus(
+        rows=lambda tally: _rows(path, params, multi_label, tally),
+        data_use={"corpus": "table", "licence": params.licence, "public": params.public},
+        multi_label=multi_label,
+        text_pair=params.text_pair is not None,
+        official_split=params.split is not None,
+    )
+
+
+def _records(path: Path, params: TableParams) -> Iterator[tuple[int, dict]]:
+    """Yield (number from 1, {field: value}) of the mapped columns, whatever the file's type."""
+    columns = params.columns()
+    names = set(columns.values())
+    kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if kind in ("csv", "tsv"):
+        records = csv_records(path, names, delimiter="\t" if kind == "tsv" else ",", encoding=params.encoding)
+    elif kind in ("jsonl", "ndjson"):
+        records = json_lines_records(path, params.encoding)
+    elif kind == "json":
+        records = json_records(path, params.encoding)
+    elif kind == "parquet":
+        records = parquet_records(path, names)
+    else:
+        raise UserError(
+            f"{path}: its type is not known: name it .csv, .tsv, .jsonl, .json or .parquet, or that with .gz"
+        )
+    absent = names  # JSON objects may leave out what is null, but not in every record
+    for record, row in records:
+        absent = absent - row.keys() if absent else absent
+        yield record, {field: row.get(name) for field, name in columns.items()}
+    if absent and kind in ("jsonl", "ndjson", "json"):
+        raise UserError(f"{path} has no field '{min(absent)}' in any record: check the mapping in params.yaml")
+
+
+def _rows(path: Path, params: TableParams, multi_label: bool, tally: Tally) -> Iterator[dict]:
+    ids = Unique(path, "note_id")
+    for record, values in _records(path, params):
+        labels = _labels(path, record, values.pop("labels"), params.label_separator, multi_label)
+        row = {field: as_text(path, record, value) for field, value in values.items()}
+        if not all((row[field] or "").strip() for field in ("text", "text_pair") if field in row):
+            tally.skipped["no_text"] += 1
+        elif not labels and not multi_label:
+            tally.skipped["no_label"] += 1
+        else:
+            groups = {
+                "sex": demographics.sex(row.get("sex"), tally.groups),
+                "age_band": demographics.age_band_of_text(row.get("age"), tally.groups),
+                "race": demographics.race(row["race"], tally.groups) if "race" in row else None,
+            }
+            note_id = ids.check((row["note_id"] or "").strip(), record) if "note_id" in row else f"note-{record}"
+            split = _split(path, record, row["split"]) if "split" in row else None
+            yield {
+                "note_id": note_id,
+                "source": "table",
+                "split": split,
+                "text": row["text"],
+                "text_pair": row.get("text_pair"),
+                "labels": labels,
+                **{field: demographics.stated(row.get(field)) for field in AS_WRITTEN},
+                **groups,
+            }
+
+
+def _labels(path: Path, record: int, value, separator: str | None, multi_label: bool) -> list[str]:
+    """A cell's labels, sorted and unique; none where it is empty."""
+    if multi_label and isinstance(value, list):
+        parts = [as_text(path, record, part) or "" for part in value]
+    else:
+        text = as_text(path, record, value) or ""
+        parts = text.split(separator) if separator else [text]
+    return sorted({part.strip() for part in parts} - {""})
+
+
+def _split(path: Path, record: int, value: str | None) -> str:
+    name = (value or "").strip().lower()
+    if name not in SPLITS:
+        raise UserError(
+            f"{path}, record {record}: its split is none of {', '.join(SPLITS)}: mend it or map no split column"
+        )
+    return name

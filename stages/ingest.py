@@ -1,0 +1,160 @@
+"""Read a corpus into the one note table: labels, groups, repeated texts merged, near-duplicate clusters found."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+from tqdm import tqdm
+
+from diagnosis.corpora.conflicts import Policy, label_ceilings, resolve
+from diagnosis.corpora.corpus import Corpus, Tally
+from diagnosis.corpora.gold import read_spans, write_spans
+from diagnosis.corpora.medical_abstracts import open_medical_abstracts
+from diagnosis.corpora.mimic import open_mimic3, open_mimic4
+from diagnosis.corpora.mtsamples import open_mtsamples
+from diagnosis.corpora.near_duplicates import PERMUTATIONS, MinHash, fingerprint, named_clusters, words
+from diagnosis.corpora.symptom2disease import open_symptom2disease
+from diagnosis.corpora.table import TableParams, open_table
+from diagnosis.errors import UserError, run
+from diagnosis.files import write_json
+from diagnosis.notes import note_writer
+from diagnosis.params import Params
+
+NOTES = Path("data/notes.parquet")
+GOLD = Path("data/gold_spans.parquet")
+METRICS = Path("metrics/ingest.json")
+
+SIGNATURE_BYTES = 4 * PERMUTATIONS
+
+
+class IngestParams(Params):
+    corpus: Literal["mimic4", "mimic3", "mtsamples", "medical_abstracts", "symptom2disease", "table"]
+    path: Path
+    labels: Literal["chapter", "category", "code", "own"]
+    diagnoses: Literal["primary", "all"]
+    conflicts: Policy
+    near_duplicate_jaccard: float = Field(ge=0.5, le=1)
+    min_count: int = Field(ge=1)
+    seed: int
+    table: TableParams
+
+
+def main():
+    params = IngestParams.load("ingest")
+    corpus = open_corpus(params)
+
+    # ---- first reading: what each note is, by numbers; its text is not kept
+    tally, minhash = Tally(), MinHash(params.seed)
+    ids, patients, texts, labels, splits, lengths = [], [], [], [], [], []
+    number_of_text: dict[bytes, int] = {}
+    same_labels: dict[tuple, tuple] = {}
+    signatures = bytearray()
+    for row in tqdm(corpus.rows(tally), desc="ingest: read", unit=" notes"):
+        its_words = words(row["text"], row.get("text_pair"))
+        text = number_of_text.setdefault(fingerprint(its_words), len(number_of_text))
+        if text == len(signatures) // SIGNATURE_BYTES and params.near_duplicate_jaccard < 1:
+            signatures += minhash.signature(its_words).tobytes()
+        ids.append(row["note_id"])
+        patients.append(row.get("patient_id"))
+        texts.append(text)
+        labels.append(same_labels.setdefault(tuple(row["labels"]), tuple(row["labels"])))
+        splits.append(row.get("split"))
+        lengths.append(len(row["text"].split()))
+
+    # ---- which of them are written, with which labels and in which cluster
+    official = [corpus.official_split and split != "train" for split in splits]
+    resolved = resolve(texts, labels, official, params.conflicts, corpus.document_types)
+    kept = [row for row, own in enumerate(resolved.labels) if own is not None]
+    check(params, kept, resolved.labels, tally)
+    cluster = dict(zip(kept, named_clusters(
+        [ids[row] for row in kept],
+        [texts[row] for row in kept],
+        np.frombuffer(signatures, "u4").reshape(-1, PERMUTATIONS),
+        params.near_duplicate_jaccard,
+    ), strict=True))  # fmt: skip
+
+    # ---- second reading: the note table, and the corpus' known identifiers
+    metadata = {
+        "corpus": corpus.data_use["corpus"],
+        "task": "multi_label" if corpus.multi_label or params.conflicts == "set" else "single_label",
+        "text_pair": corpus.text_pair,
+        "data_use": corpus.data_use,
+        "official_split": corpus.official_split,
+    }
+    characters = {}
+    with note_writer(NOTES, metadata) as writer:
+        for number, row in enumerate(tqdm(corpus.rows(Tally()), desc="ingest: write", unit=" notes", total=len(ids))):
+            if number in cluster:
+                writer.write([row | {"labels": resolved.labels[number], "duplicate_cluster": cluster[number]}])
+                characters[row["note_id"]] = len(row["text"])
+        gold_spans = write_spans(GOLD, read_spans(corpus.gold, characters) if corpus.gold else ())
+
+    # ---- what came in and what did not
+    classes = Counter(label for row in kept for label in resolved.labels[row])
+    shown = {label: count for label, count in classes.items() if count >= params.min_count}
+    sizes = [size for size in Counter(cluster.values()).values() if size > 1]
+    quantiles = np.quantile([lengths[row] for row in kept], [0, 0.05, 0.5, 0.95, 1], method="inverted_cdf")
+    write_json(METRICS, {
+        **metadata,
+        "notes_read": len(ids),
+        "notes": len(kept),
+        "notes_without_patient": sum(patients[row] is None for row in kept),
+        "patients": len({patients[row] for row in kept} - {None}),
+        "skipped": tally.skipped,
+        "groups": tally.groups,
+        "classes": len(classes),
+        "labels": shown,
+        "labels_under_min_count": {"classes": len(classes) - len(shown), "notes": classes.total() - sum(shown.values())},
+        "conflicts": resolved.counts,
+        "label_ceiling": label_ceilings(texts, labels, splits),
+        "label_ceiling_written": label_ceilings(
+            [texts[row] for row in kept],
+            [tuple(resolved.labels[row]) for row in kept],
+            [splits[row] for row in kept],
+        ),
+        "near_duplicates": {"clusters": len(sizes), "notes": sum(sizes), "largest_cluster": max(sizes, default=1)},
+        "words": dict(zip(["min", "p5", "median", "p95", "max"], quantiles, strict=True)),
+        "gold_spans": gold_spans,
+    })  # fmt: skip
+
+
+def open_corpus(params: IngestParams) -> Corpus:
+    if params.corpus.startswith("mimic"):
+        if params.labels == "own":
+            raise UserError(
+                f"params.yaml: ingest.labels is own, but {params.corpus} has ICD codes: chapter, category or code"
+            )
+        opener = open_mimic4 if params.corpus == "mimic4" else open_mimic3
+        corpus = opener(params.path, params.labels, params.diagnoses)
+    elif params.corpus == "table":
+        corpus = open_table(params.path, params.table)
+    else:
+        corpus = {
+            "mtsamples": open_mtsamples,
+            "medical_abstracts": open_medical_abstracts,
+            "symptom2disease": open_symptom2disease,
+        }[params.corpus](params.path)
+    if params.conflicts == "specific" and not corpus.document_types:
+        raise UserError(
+            f"params.yaml: ingest.conflicts is specific, but {params.corpus} has no document-type classes: use set, drop or first"
+        )
+    return corpus
+
+
+def check(params: IngestParams, kept: list[int], labels: list[list[str] | None], tally: Tally) -> None:
+    """Raises UserError where no note is left or all have the same label."""
+    left_out = ", ".join(f"{reason} {count}" for reason, count in sorted(tally.skipped.items())) or "nothing skipped"
+    if not kept:
+        raise UserError(
+            f"{params.path}: no note is left ({left_out}): check the files, ingest.labels and ingest.conflicts"
+        )
+    if len({label for row in kept for label in labels[row]}) < 2:
+        raise UserError(
+            f"{params.path}: all notes have the same class ({left_out}): nothing can be learnt from one class"
+        )
+
+
+if __name__ == "__main__":
+    run(main)
