@@ -103,9 +103,10 @@ def _date_word(text: str, start: int) -> bool:
 
 
 def _verb(match: re.Match) -> bool:
-    """ "may 5 mg", "march 3": in lower case, without a year or ordinal, the word is a verb."""
-    groups = match.groupdict()
-    return match[0].islower() and groups["m2"] in ("may", "march") and not groups["y2"] and not groups["s2"]
+    """ "may 5 mg", "type 1 may": in lower case, without a year or ordinal, the word is a verb."""
+    said = match.groupdict()
+    month = said["m1"] or said["m2"]
+    return month in ("may", "march") and not (said["y1"] or said["y2"] or said["s1"] or said["s2"])
 
 
 def _short_date(text: str, match: re.Match, previous: int) -> bool:
@@ -127,7 +128,10 @@ def _short_date(text: str, match: re.Match, previous: int) -> bool:
         return False
     if before and before[-1] in BEFORE_SHORT and re.search(r"[A-Za-z][.]?[\s:(]{0,3}$", gap):
         return True
-    return day > 12
+    share = text[match.start() - 1 : match.start()] == "(" or re.match(
+        r"\s?\(|\s[a-z]+s\b", text[match.end() : match.end() + 20]
+    )
+    return day > 12 and not share  # "8/18 patients", "44% (8/18)"
 
 
 def parts(match: re.Match) -> tuple[int | None, int | None, int | None] | None:

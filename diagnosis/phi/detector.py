@@ -13,8 +13,8 @@ from diagnosis.phi.spans import Span, Spans
 TENS = "ninety(?:[ -](?:one|two|three|four|five|six|seven|eight|nine))?|(?:one|a) hundred(?:[ -](?:and[ -])?(?:one|two|three|four|five))?"
 AGE = re.compile(
     rf"""(?<![\w./-])(?P<before>9\d|1[0-2]\d|{TENS})(?=[ -]{{0,2}}(?:y/?\.?o\b|yo[MFmf]\b|yrs?\b|years?[ -]{{0,2}}(?:-old|old|of\sage|young)))
-    | \b(?:age|aged|age\sof|age:|age\sis)\s{{0,2}}:?\s?(?P<after>9\d|1[0-2]\d)(?![\w/%]|\.\d)
-    | (?<![\w./-])(?P<sex>9\d|1[01]\d)(?=\s?(?:[MF]|y|yF|yM|yr|yo)\b(?!/))
+    | \b(?:age|aged|age\sof|age:|age\sis)\s{{0,2}}:?\s?(?P<after>9\d|1[0-2]\d)(?![\w/%]|\.\d|\s(?:days|weeks|months|hours))
+    | (?<![\w./-])(?P<sex>9\d|1[01]\d)(?=\s?(?:(?-i:[MF])|y|yF|yM|yr|yo)\b(?!/))
     | \b(?:he|she|patient|pt)\sis\s(?:now\s|currently\s)?(?P<plain>9\d|1[01]\d)(?=[,;]|\.\s|\.?$|\sand\s)
     | \b(?:turned|turning|is\snow|now|at)\s(?P<turned>9\d|1[01]\d)(?=\s(?:years|last|this|in\s|and\slives))""",
     re.X | re.I,

@@ -179,13 +179,15 @@ def find_labelled(text: str) -> Iterator[Span]:
             if digits >= (7 if kind == "CALL" else 4) and not UNIT.match(text, end) and not YEAR.fullmatch(token):
                 yield Span(start, end, "FAX" if kind == "FAX" else "PHONE")
         elif kind:
-            if digits >= 3 and not YEAR.fullmatch(token) and not UNIT.match(text, end) and not _ratio(token):
+            if digits >= 3 and not YEAR.fullmatch(token) and not UNIT.match(text, end) and not _measure(token):
                 yield Span(start, more.end() if more else end, kind)
         elif looks_like_code(token, digits) and not UNIT.match(text, end):
             yield Span(start, end, "OTHER_ID")
 
 
-def _ratio(token: str) -> bool:
+def _measure(token: str) -> bool:
+    if re.fullmatch(r"\d{1,4}\.\d{1,3}", token):
+        return True
     return "/" in token and all(part.isdigit() and len(part) < 4 for part in token.split("/"))
 
 
@@ -197,7 +199,7 @@ def looks_like_code(token: str, digits: int) -> bool:
     return (
         digits >= 5
         and compact.isalnum()
-        and bool(re.match(r"(?:[A-Z]{1,5}|[a-z]{0})[-_]?\d{5,}|\d{2,4}-\d{5,}|[A-Z]{2,5}-\d{2,4}-\d{3,}", token))
+        and bool(re.match(r"[A-Z]{2,5}[-_]?\d{5,}|[A-Z][-_]?\d{6,}|\d{2,4}-\d{5,}|[A-Z]{2,5}-\d{2,4}-\d{3,}", token))
     )
 
 

@@ -259,6 +259,7 @@ FIELD_GAP = re.compile(r"\s{0,3}(?:\([^)\n]{0,20}\))?\s{0,2}[:#]+[-\s]{0,12}|\s+
 TITLE_GAP = re.compile(r"\.?\s{1,4}|\.")
 PLAIN_GAP = re.compile(r"\s{1,4}")
 RELATION_GAP = re.compile(r"\s{1,4}|,\s{1,2}|\s\(")
+WORD_BEFORE_INITIAL = re.compile(r"[a-z]{5}\s$")
 SIGN_OFF = re.compile(r"(?:/s/|--|—|~)\s?$")
 LAST_WORDS = re.compile(r"[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ'’-]*")
 SENTENCE_START = re.compile(r"(?:^|[.!?:;]\s+|\n\s*|[-*•]\s+|\d[.)]\s*)$")
@@ -344,6 +345,9 @@ def _before(text: str, start: int) -> tuple[int, bool]:
 
 def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
     capitals = len(words) > 1 and all(word.text.isupper() for word in words)
+    if capitals and not strength:
+        around = text[max(0, words[0].start - 30) : words[0].start] + text[words[-1].end : words[-1].end + 30]
+        capitals = sum(map(str.islower, around)) <= sum(map(str.isupper, around))
     place = 0
     while place < len(words):
         if words[place].plain in RELATIONS or words[place].plain in ROLES:
@@ -427,6 +431,8 @@ def _seen_after(text: str, words: list[Word], place: int, end: int, capitals: bo
         return False
     if len(likely) >= 2:
         return title_case and len(likely) == len(full)
+    if WORD_BEFORE_INITIAL.search(text, max(0, words[place].start - 8), words[place].start):
+        return False  # hepatitis A. Survival
     return title_case and len(full) < end - place and len(words[place].plain) == 1 and len(likely[0].text) > 3
 
 
@@ -459,6 +465,9 @@ def find_known(text: str, known: set[str]) -> Iterator[Name]:
                     text[max(0, word.start - 6) : word.start]
                 )
                 hits[i] = bool(beside or (inside and not drug_or_eponym(word.plain)))
+            if hits[i] and word.text.isupper() and 1 < len(word.text) <= 4 and word.text.isascii() and len(words) == 1:
+                around = text[max(0, word.start - 20) : word.start] + text[word.end : word.end + 20]
+                hits[i] = sum(map(str.islower, around)) <= sum(map(str.isupper, around))
             if hits[i] and len(words) == 1 or (i and not hits[i - 1] and i + 1 == len(words)):
                 hits[i] = hits[i] and not MEDICAL_AFTER.match(text, word.end)
         for _ in range(2):
