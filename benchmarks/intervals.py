@@ -1,0 +1,79 @@
+"""How often the 95 % intervals of evaluate cover the truth, and what they cost in seconds.
+
+    python -m benchmarks.intervals    # about two minutes; the tables of docs/evaluate.md
+
+Invented predictions with a known population: 12 classes, the commonest 20 times the rarest, patients of one to four notes
+that are alike. The truth is the score on 400,000 notes.
+"""
+
+import time
+
+import numpy as np
+
+from diagnosis.scores.bootstrap import interval, patient_weights
+from diagnosis.scores.metrics import METRICS, Scorer
+from diagnosis.scores.shards import Shard
+
+REPEATS, SAMPLES = 400, 500
+
+
+def draw(patients: int, classes: int, single: bool, rng: np.random.Generator) -> Shard:
+    """Predictions for the notes of so many patients: overconfident, and right or wrong by patient as much as by note."""
+    patient = np.repeat(np.arange(patients), rng.integers(1, 5, patients))
+    prior = np.geomspace(20, 1, classes) / np.geomspace(20, 1, classes).sum()
+    label = rng.choice(classes, patients, p=prior)[patient]
+    own = rng.normal(size=(patients, classes))[patient] + rng.normal(size=(len(patient), classes))
+    logits = 0.7 * own + np.log(prior)
+    logits[np.arange(len(label)), label] += 2.0
+    truth = label[:, None] == np.arange(classes)
+    if single:
+        probabilities = np.exp(1.5 * logits)
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+    else:
+        more = rng.random((patients, classes))[patient] < prior
+        logits += 2.0 * (more & ~truth)
+        truth, probabilities = truth | more, 1 / (1 + np.exp(-logits))
+    notes = np.array([f"{row:08}" for row in range(len(label))], dtype=object)
+    return Shard(notes, patient, truth, probabilities, np.zeros(len(label), bool), single)
+
+
+def resampled(shard: Shard, samples: int) -> dict[str, np.ndarray]:
+    scorer = Scorer(shard)
+    parts = [scorer.headline(weights) for weights in patient_weights(len(scorer.ones), samples, seed=7)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
+
+
+def coverage(patients: int, single: bool) -> dict[str, tuple[float, float]]:
+    """By metric, the share of intervals that cover the truth: percentile, and reflected about the point."""
+    rng = np.random.default_rng(patients)
+    population = Scorer(draw(160_000, 12, single, rng))
+    truth = {name: value[0] for name, value in population.headline(population.ones).items()}
+    hits = {name: [0, 0] for name in METRICS}
+    for _ in range(REPEATS):
+        shard = draw(patients, 12, single, rng)
+        scorer = Scorer(shard)
+        point, draws = scorer.headline(scorer.ones), resampled(shard, SAMPLES)
+        for name in METRICS:
+            low, high = interval(draws[name]).values()
+            if low is not None:
+                hits[name][0] += low <= truth[name] <= high
+                hits[name][1] += 2 * point[name][0] - high <= truth[name] <= 2 * point[name][0] - low
+    return {name: tuple(count / REPEATS for count in counts) for name, counts in hits.items()}
+
+
+def main():
+    columns = {(patients, single): coverage(patients, single) for patients in (60, 160, 600) for single in (True, False)}
+    print("| metric |", " | ".join(f"{p} patients, {'one label' if s else 'several'}" for p, s in columns), "|")
+    for name in METRICS:
+        print(f"| {name} |", " | ".join("{:.2f} / {:.2f}".format(*column[name]) for column in columns.values()), "|")
+    for patients, classes, samples in ((160, 12, 1_000), (4_000, 20, 2_000)):
+        for single in (True, False):
+            shard = draw(patients, classes, single, np.random.default_rng(1))
+            start = time.perf_counter()
+            resampled(shard, samples)
+            print(f"{len(shard.truth)} notes x {classes} classes, {samples} resamples, 12 metrics, single={single}:",
+                  f"{time.perf_counter() - start:.2f} s")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
