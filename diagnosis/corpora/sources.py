@@ -199,7 +199,8 @@ def _open_text(path: Path, encoding: str):
 @contextmanager
 def _explained(path: Path, record, encoding: str):
     """Turn what readers raise into one line; `record()` is the last one read in full."""
-    require(path, "check ingest.path")
+    if require(path, "check ingest.path").stat().st_size == 0:
+        raise UserError(f"{path} is empty: check how it was made")
     try:
         yield
     except UnicodeError:

@@ -100,11 +100,11 @@ def _records(path: Path, params: TableParams) -> Iterator[tuple[int, dict]]:
         raise UserError(
             f"{path}: its type is not known: name it .csv, .tsv, .jsonl, .json or .parquet, or that with .gz"
         )
-    absent = names  # JSON objects may leave out what is null, but not in every record
+    record, absent = 0, names  # JSON objects may leave out what is null, but not in every record
     for record, row in records:
         absent = absent - row.keys() if absent else absent
         yield record, {field: row.get(name) for field, name in columns.items()}
-    if absent and kind in ("jsonl", "ndjson", "json"):
+    if record and absent and kind in ("jsonl", "ndjson", "json"):
         raise UserError(f"{path} has no field '{min(absent)}' in any record: check the mapping in params.yaml")
 
 
