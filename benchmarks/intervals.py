@@ -62,7 +62,9 @@ def coverage(patients: int, single: bool) -> dict[str, tuple[float, float]]:
 
 
 def main():
-    columns = {(patients, single): coverage(patients, single) for patients in (60, 160, 600) for single in (True, False)}
+    columns = {
+        (patients, single): coverage(patients, single) for patients in (60, 160, 600) for single in (True, False)
+    }
     print("| metric |", " | ".join(f"{p} patients, {'one label' if s else 'several'}" for p, s in columns), "|")
     for name in METRICS:
         print(f"| {name} |", " | ".join("{:.2f} / {:.2f}".format(*column[name]) for column in columns.values()), "|")

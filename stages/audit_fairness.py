@@ -10,8 +10,8 @@ from pydantic import Field
 from tqdm import tqdm
 
 from diagnosis.errors import UserError, run
-from diagnosis.fairness.compare import MACRO, METRICS, Group, compare, frame, interval_around, part_of, score
-from diagnosis.fairness.groups import groupings, read_groups, sizes, tellable
+from diagnosis.fairness.compare import METRICS, compare, described, frame, part_of, score
+from diagnosis.fairness.groups import groupings, missing, read_groups, rounded, sizes, tellable
 from diagnosis.fairness.plot import forest
 from diagnosis.files import write_json
 from diagnosis.params import Params
@@ -44,7 +44,7 @@ def main():
     if "groupings" not in audited[name]:
         print("audit_fairness: no groups: the notes state none of", ", ".join(params.groups))
     forest(PLOT, audited[name], name, params.min_count)
-    write_json(METRICS_FILE, audited)
+    write_json(METRICS_FILE, rounded(audited))
 
 
 def audit(name: str, shard: Shard, table: pd.DataFrame, params: AuditFairnessParams) -> dict:
@@ -57,10 +57,12 @@ def audit(name: str, shard: Shard, table: pd.DataFrame, params: AuditFairnessPar
         return result | {"status": "no groups"}
     found = {}
     for grouping in tqdm(groupings(stated, params.pairs), desc=f"audit_fairness: {name}", unit=" groupings"):
-        found[" & ".join(grouping)] = compared(shard, table, grouping, patients, params)
+        found[grouping] = compared(shard, table, grouping, patients, params)
     verdicts = Counter(each["verdict"] for grouping in found.values() for each in grouping["compared"].values())
     return result | {
-        "groupings": found,
+        "groupings": {grouping[0]: of for grouping, of in found.items() if len(grouping) == 1},
+        # A list, which `dvc metrics diff` leaves out: a pull request shows the single columns.
+        "pairs": [{"columns": list(grouping), **of} for grouping, of in found.items() if len(grouping) == 2],
         "no_values": [column for column in params.groups if column not in stated],
         "verdicts": {verdict: verdicts[verdict] for verdict in ("gap", "cannot_conclude")},
     }
@@ -99,25 +101,6 @@ def compared(
         **missing(cells, shown, params.min_count),
         "compared": {metric: compare(groups, metric) for metric in METRICS},
     }
-
-
-def described(group: Group, plain: pd.Series | None = None) -> dict:
-    """Value and interval of each metric; of macro ones also the number of classes that count."""
-    result = {}
-    for metric in METRICS:
-        value = float(group.mean(metric) if plain is None else plain[metric])
-        result[metric] = {"value": value, **interval_around(value, group.mean(metric, "draws"))}
-        if metric in MACRO:
-            result[metric]["classes"] = int(group.enough[metric].sum())
-    return result
-
-
-def missing(cells: dict, shown: set, min_count: int) -> dict:
-    """How many notes state no value of a single column; nothing of a pair, whose parts say it."""
-    if len(next(iter(cells))) > 1:
-        return {}
-    notes, _ = cells.get((None,), (0, 0))
-    return {"missing": notes if not notes or (None,) in shown else f"<{min_count}" if cells[(None,)][1] < min_count else None}
 
 
 if __name__ == "__main__":

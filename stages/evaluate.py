@@ -51,9 +51,7 @@ def main():
     # ---- the curves are those of the last shard
     write_points(CONFUSION, ["actual", "predicted"], confusion(shards["model"], classes), name)
     write_points(ROC, ["class", "fpr", "tpr"], roc(shards["model"], classes), name)
-    write_points(
-        PRECISION_RECALL, ["class", "recall", "precision"], precision_recall(shards["model"], classes), name
-    )
+    write_points(PRECISION_RECALL, ["class", "recall", "precision"], precision_recall(shards["model"], classes), name)
     calibrated = {model: shards[model] for model in ("model", "tfidf_logreg")}
     write_points(RELIABILITY, ["model", "probability", "observed", "n"], reliability(calibrated), name)
     write_json(METRICS_FILE, metrics)

@@ -95,6 +95,17 @@ def frame(shard: Shard, labels: np.ndarray, groups: dict[str, Group]) -> MetricF
     )
 
 
+def described(group: Group, plain=None) -> dict:
+    """Value and 95 % interval of each metric (`plain`: a row of `frame`); of macro ones also how many classes count."""
+    result = {}
+    for metric in METRICS:
+        value = float(group.mean(metric) if plain is None else plain[metric])
+        result[metric] = {"value": value, **interval_around(value, group.mean(metric, "draws"))}
+        if metric in MACRO:
+            result[metric]["classes"] = int(group.enough[metric].sum())
+    return result
+
+
 def interval_around(value: float, draws: np.ndarray) -> dict[str, float | None]:
     """A group's 95 % interval, widened to its value where that is 0 or 1."""
     result = interval(draws)

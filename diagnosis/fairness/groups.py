@@ -63,3 +63,22 @@ def tellable(patients: dict[Cell, int], min_count: int) -> set[Cell]:
                 shown.remove(min(candidates, key=lambda cell: (patients[cell], str(cell))))
                 changed = True
     return shown
+
+
+def missing(cells: dict[Cell, tuple[int, int]], shown: set[Cell], min_count: int) -> dict:
+    """How many notes state no value of a single column; nothing of a pair, whose two columns say it."""
+    if len(next(iter(cells))) > 1:
+        return {}
+    notes, patients = cells.get((None,), (0, 0))
+    if notes and (None,) not in shown:
+        return {"missing": f"<{min_count}" if patients < min_count else None}
+    return {"missing": notes}
+
+
+def rounded(value):
+    """Four decimals in a tree of dicts and lists: from more of them a hidden count could be worked out."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return round(float(value), 4) if isinstance(value, float) else value

@@ -13,7 +13,7 @@ INK, GREY, RED = "#1f3b57", "#8a8f98", "#b3261e"
 
 def forest(path: Path, audited: dict, shard: str, min_count: int) -> None:
     """Write the PNG: a row a group of the single columns, its value, 95 % interval and patients. The same bytes every time."""
-    columns = {name: found for name, found in audited.get("groupings", {}).items() if " & " not in name}
+    columns = audited.get("groupings", {})
     rows = [row for name, found in columns.items() for row in [(name, None), *((name, g) for g in found["by_group"])]]
     figure = Figure(figsize=(8.5, 1.6 + 0.3 * max(len(rows), 4)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
