@@ -1,20 +1,24 @@
-"""How often the 95 % intervals of evaluate cover the truth, and what they cost in seconds.
+"""How often the 95 % intervals of evaluate cover the truth and audit_fairness finds a gap, and what they cost in seconds.
 
-    python -m benchmarks.intervals    # about two minutes; the tables of docs/evaluate.md
+    python -m benchmarks.intervals    # about four minutes; the tables of docs/evaluate.md and docs/fairness.md
 
 Invented predictions with a known population: 12 classes, the commonest 20 times the rarest, patients of one to four notes
 that are alike. The truth is the score on 400,000 notes.
 """
 
 import time
+from collections import Counter
 
 import numpy as np
 
+from diagnosis.fairness.compare import METRICS as GROUP_METRICS
+from diagnosis.fairness.compare import compare, part_of, score
 from diagnosis.scores.bootstrap import interval, patient_weights
 from diagnosis.scores.metrics import METRICS, Scorer
 from diagnosis.scores.shards import Shard
 
 REPEATS, SAMPLES = 400, 500
+GAP_REPEATS = 200
 
 
 def draw(patients: int, classes: int, single: bool, rng: np.random.Generator) -> Shard:
@@ -61,6 +65,40 @@ def coverage(patients: int, single: bool) -> dict[str, tuple[float, float]]:
     return {name: tuple(count / REPEATS for count in counts) for name, counts in hits.items()}
 
 
+def gaps(lost: float) -> dict[tuple[str, str], float]:
+    """By grouping and metric, the share of runs whose verdict is a gap, where one insurance (a fifth) loses so much accuracy.
+
+    360 notes of about 200 patients, accuracy 0.85, twelve classes 20:1; sex and age bands have no gap.
+    """
+    found = Counter()
+    for repeat in range(GAP_REPEATS):
+        rng = np.random.default_rng(repeat)
+        _, patient = np.unique(rng.integers(0, 270, 360), return_inverse=True)
+        patients = patient.max() + 1
+        prior = np.geomspace(20, 1, 12) / np.geomspace(20, 1, 12).sum()
+        label = rng.choice(12, patients, p=prior)[patient]
+        columns = {
+            "sex (2 groups)": rng.choice(2, patients)[patient],
+            "insurance (3)": rng.choice(3, patients, p=[0.4, 0.4, 0.2])[patient],
+            "age band (5)": rng.choice(5, patients, p=[0.2, 0.25, 0.25, 0.2, 0.1])[patient],
+        }
+        right = rng.random(360) < np.where(columns["insurance (3)"] == 2, 0.85 - lost, 0.85)
+        decided = np.where(right, label, rng.choice(12, 360, p=prior))
+        probabilities = np.full((360, 12), 0.02)
+        probabilities[np.arange(360), decided] = 1 - 0.02 * 11
+        notes = np.array([f"{row:08}" for row in range(360)], dtype=object)
+        truth = label[:, None] == np.arange(12)
+        shard = Shard(notes, patient, truth, probabilities, np.zeros(360, bool), True)
+        for name, values in columns.items():
+            groups = {
+                str(value): score(part_of(shard, np.flatnonzero(values == value)), patients, 300, 7, 5)
+                for value in np.unique(values)
+            }
+            for metric in GROUP_METRICS:
+                found[name, metric] += compare(groups, metric)["verdict"] == "gap"
+    return {key: count / GAP_REPEATS for key, count in found.items()}
+
+
 def main():
     columns = {
         (patients, single): coverage(patients, single) for patients in (60, 160, 600) for single in (True, False)
@@ -75,6 +113,11 @@ def main():
             resampled(shard, samples)
             print(f"{len(shard.truth)} notes x {classes} classes, {samples} resamples, 12 metrics, single={single}:",
                   f"{time.perf_counter() - start:.2f} s")  # fmt: skip
+    for lost in (0, 0.25, 0.35):
+        verdicts = gaps(lost)
+        print(f"share of runs with the verdict gap where one insurance loses {lost} of accuracy:")
+        for name in dict.fromkeys(name for name, _ in verdicts):
+            print(f"| {name} |", " | ".join(f"{verdicts[name, metric]:.2f}" for metric in GROUP_METRICS), "|")
 
 
 if __name__ == "__main__":
