@@ -14,7 +14,7 @@ from diagnosis.corpora.gold import read_spans, write_spans
 from diagnosis.corpora.medical_abstracts import open_medical_abstracts
 from diagnosis.corpora.mimic import open_mimic3, open_mimic4
 from diagnosis.corpora.mtsamples import open_mtsamples
-from diagnosis.corpora.near_duplicates import PERMUTATIONS, MinHash, fingerprint, named_clusters, words
+from diagnosis.corpora.near_duplicates import Sketches, fingerprint, named_clusters, words
 from diagnosis.corpora.symptom2disease import open_symptom2disease
 from diagnosis.corpora.table import TableParams, open_table
 from diagnosis.errors import UserError, run
@@ -25,8 +25,6 @@ from diagnosis.params import Params
 NOTES = Path("data/notes.parquet")
 GOLD = Path("data/gold_spans.parquet")
 METRICS = Path("metrics/ingest.json")
-
-SIGNATURE_BYTES = 4 * PERMUTATIONS
 
 
 class IngestParams(Params):
@@ -46,16 +44,15 @@ def main():
     corpus = open_corpus(params)
 
     # ---- first reading: what each note is, by numbers; its text is not kept
-    tally, minhash = Tally(), MinHash(params.seed)
+    tally, sketches = Tally(), Sketches(params.seed, NOTES.parent)
     ids, patients, texts, labels, splits, lengths = [], [], [], [], [], []
     number_of_text: dict[bytes, int] = {}
     same_labels: dict[tuple, tuple] = {}
-    signatures = bytearray()
     for row in tqdm(corpus.rows(tally), desc="ingest: read", unit=" notes"):
         its_words = words(row["text"], row.get("text_pair"))
         text = number_of_text.setdefault(fingerprint(its_words), len(number_of_text))
-        if text == len(signatures) // SIGNATURE_BYTES and params.near_duplicate_jaccard < 1:
-            signatures += minhash.signature(its_words).tobytes()
+        if text == len(sketches) and params.near_duplicate_jaccard < 1:
+            sketches.add(its_words)
         ids.append(row["note_id"])
         patients.append(row.get("patient_id"))
         texts.append(text)
@@ -68,12 +65,9 @@ def main():
     resolved = resolve(texts, labels, official, params.conflicts, corpus.document_types)
     kept = [row for row, own in enumerate(resolved.labels) if own is not None]
     check(params, kept, resolved.labels, tally)
-    cluster = dict(zip(kept, named_clusters(
-        [ids[row] for row in kept],
-        [texts[row] for row in kept],
-        np.frombuffer(signatures, "u4").reshape(-1, PERMUTATIONS),
-        params.near_duplicate_jaccard,
-    ), strict=True))  # fmt: skip
+    kept_ids, kept_texts = [ids[row] for row in kept], [texts[row] for row in kept]
+    names = named_clusters(kept_ids, kept_texts, sketches, params.near_duplicate_jaccard)
+    cluster = dict(zip(kept, names, strict=True))
 
     # ---- second reading: the note table, and the corpus' known identifiers
     metadata = {
@@ -110,7 +104,7 @@ def main():
         "conflicts": resolved.counts,
         "label_ceiling": label_ceilings(texts, labels, splits),
         "label_ceiling_written": label_ceilings(
-            [texts[row] for row in kept],
+            kept_texts,
             [tuple(resolved.labels[row]) for row in kept],
             [splits[row] for row in kept],
         ),

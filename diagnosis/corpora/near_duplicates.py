@@ -1,11 +1,16 @@
 """Clusters of notes that are copies of one another, whole or nearly: MinHash (Broder 1997) with banded buckets.
 
-A note is the set of its 5-word shingles. Held in memory are 512 bytes a distinct text, not the texts.
+A note is the set of its 5-word shingles. MinHash finds the pairs worth a look, the sets themselves decide: the estimate
+alone would chain notes that share a template. Held in memory are 512 bytes a distinct text; the sets lie on disk.
 """
 
 import hashlib
+import os
 import re
-from collections.abc import Iterator
+import tempfile
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from zlib import crc32
 
 import numpy as np
@@ -13,7 +18,9 @@ import numpy as np
 WORD = re.compile(r"[^\W_]+")
 SHINGLE = 5  # words
 PERMUTATIONS = 128  # the estimate of a Jaccard of 0.8 has a standard error of 0.035
+SLACK = 1.5  # standard errors under the threshold from which a pair is looked at
 BLOCK = 4_096  # shingles hashed at once: 4 MB, also where a note has 5 MB
+COMPARED = 1_000  # sets compared with one at once: 30 MB of notes of 1,600 words
 MISSED = 0.005  # the share of pairs right at the threshold that may share no bucket
 _ODD = np.array(
     [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F], "u8"
@@ -32,14 +39,14 @@ def fingerprint(its_words: list[str]) -> bytes:
 
 
 class MinHash:
-    """Signatures of word lists: uint32 (128,). Two signatures agree in a place with the probability of the Jaccard index."""
+    """Signatures of sets of shingles: uint32 (128,). Two signatures agree in a place with the probability of the Jaccard index."""
 
     def __init__(self, seed: int):
         draws = np.random.Generator(np.random.PCG64(seed)).integers(0, 2**64, size=(2, PERMUTATIONS, 1), dtype="u8")
         self._factor, self._shift = draws[0] | np.uint64(1), draws[1]
 
-    def signature(self, its_words: list[str]) -> np.ndarray:
-        hashes = shingles(its_words)
+    def signature(self, hashes: np.ndarray) -> np.ndarray:
+        """Of shingles (n,), uint64."""
         lowest = np.full(PERMUTATIONS, np.iinfo("u8").max, "u8")
         for start in range(0, len(hashes), BLOCK):
             block = hashes[None, start : start + BLOCK] * self._factor + self._shift
@@ -67,13 +74,55 @@ def bands(threshold: float) -> int:
     return 1
 
 
-def clusters(signatures: np.ndarray, threshold: float) -> list[int]:
-    """For each row of `signatures` (n, 128) the first row of its cluster.
+class Sketches:
+    """What is kept of each distinct text, in order: its signature in memory, its set of shingles in a file without a name.
 
-    Rows whose estimated Jaccard index is at least `threshold` are joined, and so is what they join. Candidates are
-    rows that agree in a whole band of their signatures.
+    The file is in `folder`, has about the size of the texts, and is gone when the process is, however it ends.
     """
-    parent = list(range(len(signatures)))
+
+    def __init__(self, seed: int, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._minhash, self._signatures = MinHash(seed), bytearray()
+        self._file, self._ends = tempfile.TemporaryFile(dir=folder), array("Q", [0])  # noqa: SIM115
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def add(self, its_words: list[str]) -> None:
+        hashes = shingles(its_words)
+        self._signatures += self._minhash.signature(hashes).tobytes()
+        content = np.unique((hashes >> np.uint64(32)).astype("u4")).tobytes()
+        self._file.write(content)
+        self._ends.append(self._ends[-1] + len(content))
+
+    @property
+    def signatures(self) -> np.ndarray:
+        """uint32 (texts, 128)."""
+        return np.frombuffer(self._signatures, "u4").reshape(-1, PERMUTATIONS)
+
+    def __getitem__(self, text: int) -> np.ndarray:
+        """The set of a text, sorted uint32."""
+        self._file.flush()
+        start, end = self._ends[text], self._ends[text + 1]
+        return np.frombuffer(os.pread(self._file.fileno(), end - start, start), "u4")
+
+
+def jaccard(one: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
+    """Jaccard indices of a set with others; each sorted, without repeats and not empty."""
+    sizes = np.array([len(other) for other in others])
+    members = np.concatenate(others)
+    place = np.minimum(np.searchsorted(one, members), len(one) - 1)
+    shared = np.add.reduceat(one[place] == members, np.cumsum(sizes) - sizes, dtype="i8")
+    return shared / (len(one) + sizes - shared)
+
+
+def clusters(sketches: Sketches, texts: Sequence[int], threshold: float) -> list[int]:
+    """For each of `texts` (numbers in `sketches`) the place in `texts` of the first of its cluster.
+
+    Texts whose Jaccard index is at least `threshold` are joined, and so is what they join. Compared are those that
+    agree in a whole band of their signatures; `MISSED` and `SLACK` say how many at the very threshold may escape.
+    """
+    parent = list(range(len(texts)))
 
     def root(row: int) -> int:
         while parent[row] != row:
@@ -81,8 +130,8 @@ def clusters(signatures: np.ndarray, threshold: float) -> list[int]:
             row = parent[row]
         return row
 
-    rows = bands(threshold)
-    needed = threshold * PERMUTATIONS - 1e-9
+    rows, signatures = bands(threshold), sketches.signatures[texts]
+    enough = PERMUTATIONS * (threshold - SLACK * (threshold * (1 - threshold) / PERMUTATIONS) ** 0.5)
     for start in range(0, PERMUTATIONS - rows + 1, rows):
         for members in _buckets(signatures[:, start : start + rows]):
             # One member against all that are not yet in its cluster: a bucket of n copies costs n comparisons, not n².
@@ -90,12 +139,20 @@ def clusters(signatures: np.ndarray, threshold: float) -> list[int]:
             roots = np.array([root(row) for row in members])
             for place in range(len(members) - 1):
                 apart = place + 1 + np.flatnonzero(roots[place + 1 :] != roots[place])
-                agreeing = (its_signatures[apart] == its_signatures[place]).sum(axis=1)
-                for other in apart[agreeing >= needed]:
-                    one, two = sorted((int(roots[place]), int(roots[other])))
-                    parent[two] = one
-                    roots[roots == two] = one
-    return [root(row) for row in range(len(signatures))]
+                agree = its_signatures[apart] == its_signatures[place]
+                earlier = (
+                    agree[:, :start].reshape(len(apart), start // rows, rows).all(axis=2).any(axis=1)
+                )  # compared then
+                likely = apart[(agree.sum(axis=1) >= enough) & ~earlier]
+                for first in range(0, len(likely), COMPARED):
+                    block = likely[first : first + COMPARED]
+                    sets = [sketches[texts[members[other]]] for other in block]
+                    alike = jaccard(sketches[texts[members[place]]], sets) >= threshold
+                    for other in block[alike]:
+                        one, two = sorted((int(roots[place]), int(roots[other])))
+                        parent[two] = one
+                        roots[roots == two] = one
+    return [root(row) for row in range(len(texts))]
 
 
 def _buckets(band: np.ndarray) -> Iterator[np.ndarray]:
@@ -111,16 +168,15 @@ def _buckets(band: np.ndarray) -> Iterator[np.ndarray]:
             yield order[start:end]
 
 
-def named_clusters(note_ids: list[str], texts: list[int], signatures: np.ndarray, threshold: float) -> list[str]:
+def named_clusters(note_ids: Sequence[str], texts: Sequence[int], sketches: Sketches, threshold: float) -> list[str]:
     """The cluster of each note, named by the smallest note_id in it; a note alone has its own.
 
-    `texts` are row numbers of `signatures` (one a distinct text). With a threshold of 1 only equal texts are joined, and no
-    signatures are needed.
+    `texts` are numbers in `sketches`. With a threshold of 1 only equal texts are joined, and the sketches are not used.
     """
     group = {text: text for text in texts}
     if threshold < 1:
         used = sorted(group)
-        group = {text: used[first] for text, first in zip(used, clusters(signatures[used], threshold), strict=True)}
+        group = {text: used[first] for text, first in zip(used, clusters(sketches, used, threshold), strict=True)}
     name: dict[int, str] = {}
     for note_id, text in zip(note_ids, texts, strict=True):
         name[group[text]] = min(name.get(group[text], note_id), note_id)
