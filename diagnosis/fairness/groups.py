@@ -75,10 +75,10 @@ def missing(cells: dict[Cell, tuple[int, int]], shown: set[Cell], min_count: int
     return {"missing": notes}
 
 
-def rounded(value):
-    """Four decimals in a tree of dicts and lists: from more of them a hidden count could be worked out."""
+def rounded(value, decimals: int = 4):
+    """Every float in a tree of dicts and lists, rounded."""
     if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
+        return {key: rounded(item, decimals) for key, item in value.items()}
     if isinstance(value, list):
-        return [rounded(item) for item in value]
-    return round(float(value), 4) if isinstance(value, float) else value
+        return [rounded(item, decimals) for item in value]
+    return round(float(value), decimals) if isinstance(value, float) else value
