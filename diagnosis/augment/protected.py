@@ -1,0 +1,127 @@
+"""What augmentation must not touch: a word's place or presence can be the meaning of a clinical sentence.
+
+`find` marks every word of a text with one of three states. FIXED words no operator changes: words of the labels (a new
+surface form of the answer would be a hint), drugs, de-identification marks, headings. KEPT words stay where they are but may be
+part of a phrase that is replaced whole: numbers, units, laterality, degree and direction, time, and the words beside them
+("left atrial", "stage 3 disease"). In a sentence with a negation or another cue (doubt, history, family) every word is KEPT,
+so no word can enter or leave its scope; so is every sentence's first word, whose capital marks where scopes end. The rest are FREE.
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+FREE, KEPT, FIXED = 0, 1, 2
+
+WORD = re.compile(r"[^\W_]+(?:['’./+-][^\W_]+)*")
+MARK = re.compile(r"_{2,}|\[\*\*.*?\*\*\]|\[[A-Z_]+\]")
+HEADING = re.compile(r"^[^\n:]{1,60}:", re.MULTILINE)
+# A sentence ends at a blank line, or at a full stop before what is no lower-case letter ("No hx. of fever" goes on). Commas,
+# semicolons, colons and single line ends do not end it: "denies fever; cough;\nchills" is one negation.
+END = re.compile(r"[.!?]\s+(?=[^a-z\s])|\n\s*\n")
+END_IN_LOWER_CASE = re.compile(r"[.!?]\s+|\n\s*\n")
+
+# Words that decide whether, when or in whom a finding is.
+CUES = frozenset(
+    "no not nor non none never neither nothing without denies denied deny denying negative negatives absent absence cannot can't "
+    "didn't doesn't don't hasn't isn't wasn't weren't lack lacks lacking free unremarkable unlikely ruled rule rules excluded "
+    "exclude excludes resolved except unless if but however although though versus vs or either whether "
+    "possible possibly probable probably likely suspected suspect suspicious suspicion question questionable may might could "
+    "concern concerning unclear uncertain risk "
+    "history hx h/o prior previous previously past former formerly remote childhood "
+    "family mother father brother sister parent parents sibling siblings son daughter grandmother grandfather aunt uncle "
+    "cousin husband wife maternal paternal".split()
+)
+LATERALITY = "left right bilateral bilaterally unilateral unilaterally l r lt rt upper lower proximal distal medial lateral anterior posterior"
+POLARITY = (
+    "normal abnormal positive increased increase increasing decreased decrease decreasing elevated low lower high higher "
+    "mild moderate severe acute chronic new worse worsening worsened better improved improving stable unstable present "
+    "only more less most least intact healthy sudden gradual only started stopped discontinued"
+)
+TIME = (
+    "ago before after during until since today yesterday tomorrow daily weekly monthly hourly once twice thrice now currently "
+    "second seconds minute minutes hour hours day days week weeks month months year years old am pm morning evening night"
+)
+NUMBER_WORDS = (
+    "zero one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty seventy eighty ninety "
+    "hundred thousand first third fourth fifth half double single several few many multiple i ii iii iv v"
+)
+UNITS = (
+    "mg mcg g kg lb lbs oz ml l dl cc cm mm m km meq mmol iu units unit mmhg bpm percent degrees celsius fahrenheit pack packs "
+    "tablet tablets tab tabs capsule capsules puff puffs drop drops po iv im sc bid tid qid qd qhs prn stage grade type class"
+)
+MODIFIERS = frozenset(" ".join([LATERALITY, POLARITY, TIME, NUMBER_WORDS, UNITS]).split())
+
+# Stems of the WHO's international nonproprietary names; a word that only looks like a drug is kept as well, which is harmless.
+DRUG = re.compile(
+    r"(?:pril|prilat|sartan|olol|alol|statin|azole|mycin|micin|cillin|floxacin|cycline|dipine|gliptin|gliflozin|glutide|glitazone"
+    r"|mab|tinib|ciclib|vir|prazole|tidine|setron|triptan|azepam|azolam|barbital|caine|semide|thiazide|parin|xaban|gatran"
+    r"|sone|solone|nisolone|lukast|terol|profen|coxib|codone|morphone|tropium|fibrate|dronate|platin|rubicin|taxel|oxetine|azodone"
+    r"|pramine|triptyline|apine|peridone|setine|afil|osin|gabalin|bactam|penem|cef\w+|sulfa\w*)s?$"
+)
+DRUGS = frozenset(
+    "aspirin acetaminophen tylenol paracetamol ibuprofen advil motrin aleve insulin lantus humalog novolog metformin glipizide glyburide "
+    "warfarin coumadin heparin lovenox plavix clopidogrel ticagrelor digoxin amiodarone diltiazem verapamil hydralazine clonidine "
+    "nitroglycerin isosorbide lasix spironolactone potassium magnesium lithium valproate depakote keppra levetiracetam "
+    "phenytoin dilantin carbamazepine lamotrigine gabapentin neurontin morphine fentanyl dilaudid percocet vicodin methadone "
+    "naloxone narcan tramadol ativan xanax valium haldol zoloft prozac lexapro celexa sertraline citalopram escitalopram "
+    "bupropion wellbutrin prednisone dexamethasone albuterol flovent advair spiriva synthroid levothyroxine "
+    "zofran pepcid nexium protonix bactrim vancomycin flagyl keflex augmentin zosyn tamoxifen methotrexate cyclosporine "
+    "tacrolimus allopurinol colchicine benadryl claritin zyrtec flomax viagra oxygen alcohol tobacco cocaine heroin".split()
+)
+
+
+class Word(NamedTuple):
+    start: int
+    end: int
+    sentence: int
+    state: int
+
+
+def label_words(classes: Iterable[str]) -> frozenset[str]:
+    """The words of four letters and more in the classes' names, lower-case, in singular and plural."""
+    words = {word for name in classes for word in re.findall(r"[^\W\d_]{4,}", name.lower())}
+    return frozenset(words | {word + "s" for word in words} | {word.removesuffix("s") for word in words})
+
+
+def find(text: str, labels: frozenset[str]) -> list[Word]:
+    """The words of a text in order, each with its sentence's number and its state."""
+    ends = [match.end() for match in (END_IN_LOWER_CASE if text == text.lower() else END).finditer(text)]
+    fixed = [match.span() for pattern in (MARK, HEADING) for match in pattern.finditer(text)]
+    spans = [match.span() for match in WORD.finditer(text)]
+    kinds = [_kind(text[start:end].lower().replace("’", "'"), labels) for start, end in spans]
+    sentences = [bisect_right(ends, start) for start, _ in spans]
+    cued = {sentence for sentence, kind in zip(sentences, kinds, strict=True) if kind == "cue"}
+
+    words = []
+    for i, ((start, end), kind, sentence) in enumerate(zip(spans, kinds, sentences, strict=True)):
+        if kind == "fixed":
+            state = FIXED
+        elif (
+            kind
+            or sentence in cued
+            or sentence not in sentences[max(0, i - 1) : i]
+            or "modifier" in kinds[max(0, i - 1) : i + 2]
+        ):
+            state = KEPT
+        else:
+            state = FREE
+        words.append(Word(start, end, sentence, state))
+    for start, end in fixed:
+        for i in range(bisect_left(spans, (start, 0)), bisect_left(spans, (end, 0))):
+            words[i] = words[i]._replace(state=FIXED)
+    return words
+
+
+@lru_cache(maxsize=1 << 16)
+def _kind(word: str, labels: frozenset[str]) -> str:
+    """Of a lower-case word: fixed | cue | modifier | letter, or "" where it has no protection of its own."""
+    if word in labels or word in DRUGS or (len(word) > 5 and DRUG.search(word)):
+        return "fixed"
+    if word in CUES or re.split(r"[-/.]", word)[0] in CUES or word.endswith("n't"):
+        return "cue"
+    if word in MODIFIERS or any(c.isdigit() for c in word):
+        return "modifier"
+    return "letter" if len(word) == 1 else ""
