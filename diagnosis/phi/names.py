@@ -464,7 +464,7 @@ def find_known(text: str, known: set[str]) -> Iterator[Name]:
                 inside = not word.text.isupper() and not SENTENCE_START.search(
                     text[max(0, word.start - 6) : word.start]
                 )
-                hits[i] = bool(beside or (inside and not drug_or_eponym(word.plain)))
+                hits[i] = bool(beside or (inside and not drug_or_eponym(word.plain) and word.plain not in NEVER))
             if hits[i] and word.text.isupper() and 1 < len(word.text) <= 4 and word.text.isascii() and len(words) == 1:
                 around = text[max(0, word.start - 20) : word.start] + text[word.end : word.end + 20]
                 hits[i] = sum(map(str.islower, around)) <= sum(map(str.isupper, around))
