@@ -49,6 +49,8 @@ def main():
     for path, md5 in files.items():
         check_written(path, md5)
     metrics = {Path(path).stem: read_json(Path(path)) for path in files if path.startswith("metrics/")}
+    points = [(name, 0, value) for name, value in logged_metrics(metrics).items()]
+    points += [point for path in files if path.endswith(".csv") for point in read_curves(Path(path))]
     values = params_of(stages)
     tags = {
         "pipeline_key": key,
@@ -80,10 +82,8 @@ def main():
                 client.log_artifact(run_id, path, str(Path(path).parent))
             for path in (LOCK, PARAMS):
                 client.log_text(run_id, without_folders(path.read_text("utf-8"), values), path.name)
-            points = [(each, 0, value) for each, value in logged_metrics(metrics).items()]
-            points += [point for path in files if path.endswith(".csv") for point in read_curves(Path(path))]
-            points.append(("test_looks", 0, looks(client, hashes[TEST])))
-            log_values(client, run_id, logged_params(values), points)
+            looked = ("test_looks", 0, looks(client, hashes[TEST]))
+            log_values(client, run_id, logged_params(values), [*points, looked])
             client.set_terminated(run_id, "FINISHED")
     with written_aside(note) as partial:
         partial.write_text(run_id)

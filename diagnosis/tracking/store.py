@@ -17,6 +17,7 @@ SQLITE = "sqlite:///"
 # Set before mlflow is imported, unless the user has. It would wait minutes for a server, and tell its makers of each use.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
@@ -77,9 +78,15 @@ def connected(uri: str, root: Path):
             fcntl.flock(lock, fcntl.LOCK_EX)
             prepare_sqlite(uri)
             yield MlflowClient(tracking_uri=uri)
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        reason = (str(error).splitlines() or [""])[0][:300]
-        line = f"MLflow at {uri}: {type(error).__name__} {reason}: check MLFLOW_TRACKING_URI and the store"
+    except (
+        MlflowException,
+        SQLAlchemyError,
+        sqlite3.Error,
+        OSError,
+        ImportError,
+    ) as error:  # last: a database's driver
+        reason = str(error).split("(Caused by ")[-1].split("[SQL:")[0].strip()[:300]
+        line = f"MLflow at {uri}: {type(error).__name__}: {reason}: check MLFLOW_TRACKING_URI and the store"
         raise UserError(re.sub(r"//[^/@\s]*@", "//", line)) from None
 
 
