@@ -33,6 +33,12 @@ PARTICLES_BEFORE = re.compile(
     r"(?<![\w'’-])(?:(?:van|von|de|der|den|del|della|di|da|dos|du|la|le|ter|ten|bin|ibn|al|el|abu) ){1,2}$"
 )
 PIECE = re.compile(rf"(?:(?:{'|'.join(PARTICLES)})(?=[ \t]))|{WORD}")
+FORM_NAME = re.compile(
+    rf"(?:^[ \t]*(?:Name|Patient Name|Patient|Attending|Attending Physician)[ \t]*:[ \t]*|\b(?:[Ss]igned|[Dd]ictated) by:?[ ])"
+    rf"(?P<name>{WORD}(?:,?[ ](?!M\.?D\b)(?:(?:{'|'.join(PARTICLES)})[ ]){{0,2}}{WORD}){{1,3}})(?=[ \t]*$|[ \t]{{3}}|,[ ]M\.?D\b)",
+    re.M,
+)
+"""A form's field that holds nothing but a name."""
 LOWER_TITLED = re.compile(r"\b(?:dr|mr|mrs|ms)\.? ([a-z]{3,20})(?: ([a-z]{3,20}))?\b")
 
 TITLES = frozenset(
@@ -88,7 +94,7 @@ PERSON_VERBS = re.compile(
     r"recalls|agrees|agreed|understands|understood|tells|told|describes|described|requests|requested|wants|wanted|feels|felt|"
     r"remembers|admits|presents|smokes|drinks|called|phoned|expressed|verbalized|tolerated the|was (?:seen|admitted|discharged|born|brought|referred|"
     r"evaluated|accompanied|counseled|informed|told|hospitalized|transferred to)|is (?:a|an) (?:\w+ )?\w+[ -]year|"
-    r"is (?:married|single|divorced|widowed|retired|aware|in agreement)|has been (?:seen|feeling|living|told|followed)|will (?:follow|return|call|see))\b"
+    r"is (?:married|single|divorced|widowed|retired|aware|in agreement)|has been (?:seen|feeling|living|told|followed)|will (?:follow|return|call|see)|can be reached)\b"
 )
 AGED = re.compile(
     r",?\s(?:is |was )?(?:an? |the )?(?:[\w-]{2,12} ){0,3}\(?(?:\d{1,3}[ -]?(?:y/?o\b|yr|year|month|week)|\d\d ?[MF]\b(?!:))|\s?\((?:DOB|MRN|age|pt|patient)\b|,? (?:DOB|MRN)\b",
@@ -271,6 +277,13 @@ ROLES = frozenset(
 
 def find_names(text: str) -> Iterator[Name]:
     """Names that something around them shows to be names, or that two capitalised words of no other known use form."""
+    for match in FORM_NAME.finditer(text):
+        words = [Word(m.start(), m.end(), m[0]) for m in PIECE.finditer(text, *match.span("name"))]
+        if any(not common(w.plain) or len(w.plain) < 5 for w in words) and not all(w.plain in NEVER for w in words):
+            comma = text.find(",", *match.span("name"))
+            for part in ([w for w in words if w.start < comma], [w for w in words if w.start > comma]):
+                if part:
+                    yield _name(part)
     before, of_field, plainly = None, False, 0
     for match in RUN.finditer(text):
         words = _words(text, match)
@@ -394,8 +407,8 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
             and (end + 1 == len(words) or words[end + 1].text.isupper())
         ):
             pass  # An, Do, My: names of Vietnam
-        elif strength == 2 and end == place + 1 and word.text.istitle() and drug_or_eponym(plain):
-            pass  # Dr. Will Foley
+        elif strength and end > place and end + 1 == len(words) and word.text.istitle() and _could_end_a_name(plain):
+            evidence = evidence or strength == 2  # Dr. J. Hoffmann; a son, Jared Gross
         elif (
             strength == 2
             and end == place
@@ -409,6 +422,10 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
     while end > place and (words[end - 1].text in PARTICLES):
         end -= 1
     return end if evidence else place
+
+
+def _could_end_a_name(plain: str) -> bool:
+    return plain not in NEVER and (drug_or_eponym(plain) or plain in STATES or len(plain) <= 4)
 
 
 def _seen_after(text: str, words: list[Word], place: int, end: int, capitals: bool) -> bool:

@@ -80,6 +80,7 @@ GENERIC = frozenset(
     current history center high school elementary middle university community post pre per dr mr mrs ms
     dialysis new old main large small general attending interval past final hospice visit name""".split()
 )
+FIRST_OF_CITY = frozenset("new north south east west lake port saint st fort mount san santa los las el la".split())
 
 
 def find_places(text: str) -> Iterator[Span]:
@@ -116,35 +117,13 @@ def find_places(text: str) -> Iterator[Span]:
 
 def _city(text: str, start: int, end: int) -> Iterator[Span]:
     """The leading words that are no common ones, nor states, countries or peoples."""
-    last = start
+    last, previous = start, ""
     for word in re.finditer(r"[^\s]+", text[start:end]):
         plain = word[0].lower().strip(".,")
         short = word[0].isupper() and len(word[0]) <= 4
-        if (
-            common(plain)
-            and plain
-            not in (
-                "new",
-                "north",
-                "south",
-                "east",
-                "west",
-                "lake",
-                "port",
-                "saint",
-                "st",
-                "fort",
-                "mount",
-                "san",
-                "santa",
-                "los",
-                "las",
-                "el",
-                "la",
-            )
-        ) or short:
+        if short or (common(plain) and plain not in FIRST_OF_CITY and previous not in FIRST_OF_CITY):
             break
-        last = start + word.end()
+        last, previous = start + word.end(), plain
     found = text[start:last].strip()
     if found and not STATE_ALONE.fullmatch(found) and not all(common(w.lower()) for w in found.split()):
         yield Span(start, start + len(text[start:last].rstrip()), "PLACE")
@@ -165,9 +144,12 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 def _institution(text: str, name: re.Match, match: re.Match) -> Iterator[Span]:
     """The institution, unless its name says only what kind it is ("Pain Clinic", "Outside Hospital")."""
     words = list(re.finditer(r"\S+", name[0]))
+    left = []
     while words and words[0][0].lower().strip(".,") in GENERIC | {"and", "&"}:
-        words.pop(0)
-    own = [w[0].lower().strip(".,") for w in words if w[0].lower() not in ("of", "and", "the", "&", "de", "for")]
+        left.append(words.pop(0))
+    if left and words and left[-1][0] == "New" and not common(words[0][0].lower()):  # New Dorothy Hospital
+        words.insert(0, left.pop())
+    own = [w[0].lower().strip(".,") for w in words if w[0].lower() not in ("of", "and", "the", "&", "de", "for", "new")]
     if not own or own == ["st"]:
         return
     short = {w[0].lower() for w in words if w[0].isupper() and len(w[0]) <= 4}  # GI Clinic
