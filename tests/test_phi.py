@@ -53,7 +53,7 @@ def found(text: str, kind: str | None = None) -> list[str]:
         ("NAME", "Attending: Min Tan", "Min Tan"),
         ("NAME", "Signed by Teresa Martin, MD", "Teresa Martin"),
         ("NAME", "Referred by Dr. J. Hoffmann.", "J. Hoffmann"),
-        ("NAME", "lives with a son, Jared Gross. He", "Jared Gross"),
+        ("NAME", "lives with a wife, Jeanette Lynch. He", "Jeanette Lynch"),
         ("DATE", "on February 12, 2015.", "February 12, 2015"),
         ("PLACE", "transferred from New Quibble Community Hospital", "New Quibble Community Hospital"),
         ("PLACE", "Lives in North Glenn with a dog", "North Glenn"),
