@@ -71,6 +71,10 @@ class _Writer:
         self._pieces.append(piece)
         self._length += len(piece)
 
+    def heading(self, title: str) -> None:
+        """A section's heading: of a form, so without typos."""
+        self.add(f"\n\n{title}:\n")
+
     def sentence(self, template: str, *identifiers: Identifier) -> None:
         """A template whose `{}` are filled with identifiers."""
         first, *rest = template.split("{}")
@@ -154,13 +158,13 @@ def _known_at_admission(
     for findings in said.values():
         rng.shuffle(findings)
 
-    note.sentence("\n\nChief Complaint:\n")
+    note.heading("Chief Complaint")
     if said["present"]:
         note.listed(said["present"][:1], "present", capital=True)
     else:
         note.sentence("Feels unwell")
 
-    note.sentence("\n\nHistory of Present Illness:\n")
+    note.heading("History of Present Illness")
     age = Identifier("AGE", str(admission.age)) if admission.age > 89 else None
     sexes = ("year old woman", "y/o F", "yo female") if person.woman else ("year old man", "y/o M", "yo male")
     opening = f" {rng.choice(sexes)}, {rng.randrange(2, 15)} days of the above. "
@@ -170,7 +174,8 @@ def _known_at_admission(
     history = (start, len(note))
     _circumstances(note, rng, admission, phi_rate)
 
-    note.sentence(f"\n\nPast Medical History:\n{rng.choice(OPERATIONS)} in {rng.randrange(1985, 2008)}.")
+    note.heading("Past Medical History")
+    note.sentence(f"{rng.choice(OPERATIONS)} in {rng.randrange(1985, 2008)}.")
     if said["historical"]:
         note.sentence(rng.choice((" In the past ", " Years ago ", " Formerly ")))
         note.listed(said["historical"], "historical")
@@ -184,9 +189,10 @@ def _known_at_admission(
 
     relation, name = relative(rng, person)
     home = Identifier("PLACE", person.city)
-    note.sentence(f"\n\nSocial History:\nLives in {{}} with a {relation}, {{}}. {rng.choice(HABITS)}", home, name)
+    note.heading("Social History")
+    note.sentence(f"Lives in {{}} with a {relation}, {{}}. {rng.choice(HABITS)}", home, name)
 
-    note.sentence("\n\nFamily History:\n")
+    note.heading("Family History")
     if said["family"]:
         note.sentence(rng.choice(("Mother with ", "Father had ", "A brother has ", "A sister is known for ")))
         note.listed(said["family"], "family")
@@ -194,9 +200,10 @@ def _known_at_admission(
     else:
         note.sentence("Not contributory.")
 
-    note.sentence("\n\nPhysical Exam:\n")
+    note.heading("Physical Exam")
     _measurements(note, rng, admission.states, ("fever", "tachycardia", "low oxygen"))
-    note.sentence(f"BP {rng.randrange(104, 148)}/{rng.randrange(60, 92)}.\n\nPertinent Results:\n")
+    note.sentence(f"BP {rng.randrange(104, 148)}/{rng.randrange(60, 92)}.")
+    note.heading("Pertinent Results")
     _measurements(note, rng, admission.states, ("leukocytosis", "high creatinine", "high lipase", "high glucose"))
     note.sentence(f"Na {rng.randrange(134, 146)} mEq/L.")
     return history, copied
@@ -251,12 +258,16 @@ def _written_later(note: _Writer, rng: Random, admission: Admission, phi_rate: f
     person = admission.person
     title = CONDITIONS[admission.condition].title.split(",")[0]
     course = f"was treated for {title[0].lower() + title[1:]} and improved." if answered else "improved on the ward."
-    note.sentence(f"\n\nBrief Hospital Course:\n{_title(person)} {{}} {course} ", _surname(person))
+    note.heading("Brief Hospital Course")
+    note.sentence(f"{_title(person)} {{}} {course} ", _surname(person))
     seen = day(rng, admission.admitted + timedelta(days=1))
     note.sentence("Seen by Dr. {} on {}.", doctor(rng, "{last}"), seen)
     if answered:
-        note.sentence(f"\n\nDischarge Diagnosis:\n{title}")
-    note.sentence(f"\n\nDischarge Disposition:\nTo {rng.choice(HOMES)}\n\nFollowup Instructions:\n")
+        note.heading("Discharge Diagnosis")
+        note.sentence(title)
+    note.heading("Discharge Disposition")
+    note.sentence(f"To {rng.choice(HOMES)}")
+    note.heading("Followup Instructions")
     visit = day(rng, admission.discharged + timedelta(days=rng.randrange(7, 30)))
     note.sentence("Please see Dr. {} at {} on {}.", doctor(rng), hospital(rng), visit)
     for template, kind, value in LINES:
