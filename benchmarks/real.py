@@ -39,7 +39,9 @@ TRAINING = {
     "epochs": 6,
     "max_tokens": 256,
     "early_stopping_patience": 2,
+    "threads": 1,
 }
+PREDICTION = {"threads": 1}  # one thread, so that the bytes hold on a machine of any size
 MTSAMPLES = {
     "ingest": {
         "corpus": "mtsamples",
@@ -102,7 +104,7 @@ def measure(name: str) -> dict:
     subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
     shutil.rmtree(folder / "metrics", ignore_errors=True)
     (folder / "dvc.lock").unlink(missing_ok=True)
-    lay_params(folder, with_demo(name, folder))
+    lay_params(folder, {"predict": PREDICTION, **with_demo(name, folder)})
     start = time.monotonic()
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment.pop("MLFLOW_TRACKING_URI", None)
