@@ -11,7 +11,7 @@ from diagnosis.errors import UserError, run
 from diagnosis.files import read_json, written_aside
 from diagnosis.params import Params
 from diagnosis.tracking.lock import check_written, out_hashes, read_stages, run_key, upstream
-from diagnosis.tracking.store import connected, every_page, experiment_id, is_noted, note_of, store_uri
+from diagnosis.tracking.store import connected, every_page, experiment_id, is_noted, looks, note_of, store_uri
 from diagnosis.tracking.values import logged_metrics, logged_params, params_of, read_curves, without_folders
 
 PIPELINE = Path("dvc.yaml")
@@ -52,10 +52,11 @@ def main():
     points = [(name, 0, value) for name, value in logged_metrics(metrics).items()]
     points += [point for path in files if path.endswith(".csv") for point in read_curves(Path(path))]
     values = params_of(stages)
+    looked = not values.get(("predict", "withhold_test"))
     tags = {
         "pipeline_key": key,
         "test_set": hashes[TEST],
-        "test_looked": "false" if values.get(("predict", "withhold_test")) else "true",
+        "test_looked": "true" if looked else "false",
         "corpus": metrics["ingest"]["corpus"],
         "licence": metrics["ingest"]["data_use"]["licence"],
         "dvc_experiment": os.environ.get("DVC_EXP_NAME"),
@@ -82,8 +83,8 @@ def main():
                 client.log_artifact(run_id, path, str(Path(path).parent))
             for path in (LOCK, PARAMS):
                 client.log_text(run_id, without_folders(path.read_text("utf-8"), values), path.name)
-            looked = ("test_looks", 0, looks(client, hashes[TEST]))
-            log_values(client, run_id, logged_params(values), [*points, looked])
+            points.append(("test_looks", 0, looks(client, key, hashes[TEST], looked)))
+            log_values(client, run_id, logged_params(values), points)
             client.set_terminated(run_id, "FINISHED")
     with written_aside(note) as partial:
         partial.write_text(run_id)
@@ -103,20 +104,6 @@ def baseline_commit() -> str:
     except OSError:
         return ""
     return done.stdout.strip()
-
-
-def looks(client, test_set: str) -> int:
-    """How many different runs of this store have looked at this test set; those deleted or unfinished have as well."""
-    from mlflow.entities import ViewType
-
-    everywhere = [each.experiment_id for each in every_page(client.search_experiments, view_type=ViewType.ALL)]
-    seen = every_page(
-        client.search_runs,
-        experiment_ids=everywhere,
-        filter_string=f"tags.test_set = '{test_set}' and tags.test_looked = 'true'",
-        run_view_type=ViewType.ALL,
-    )
-    return len({each.data.tags["pipeline_key"] for each in seen})
 
 
 def log_values(client, run_id: str, params: dict[str, str], points: list[tuple[str, int, float]]) -> None:

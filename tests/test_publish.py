@@ -489,7 +489,7 @@ def deleted_experiment(folder):
         (other_metrics, "metrics/evaluate.json is not the one in dvc.lock: run `dvc repro`"),
         (bad_curve, "plots/finetune.csv has a row whose step or loss is no number: run `dvc repro`"),
         (corrupt_store, "file is not a database: check MLFLOW_TRACKING_URI and the store"),
-        (deleted_experiment, "MLflow's experiment diagnosis is deleted: restore it there, or name another"),
+        (deleted_experiment, "MLflow's experiment diagnosis is deleted: restore it there, or name another in publish.experiment"),
     ],
 )  # fmt: skip
 def test_what_users_break_ends_with_one_line(publish, folder, spoil, expected):
