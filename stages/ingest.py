@@ -62,7 +62,7 @@ def main():
 
     # ---- which of them are written, with which labels and in which cluster
     official = [corpus.official_split and split != "train" for split in splits]
-    resolved = resolve(texts, labels, official, params.conflicts, corpus.document_types)
+    resolved = resolve(texts, patients, labels, official, params.conflicts, corpus.document_types)
     kept = [row for row, own in enumerate(resolved.labels) if own is not None]
     check(params, kept, resolved.labels, tally)
     kept_ids, kept_texts = [ids[row] for row in kept], [texts[row] for row in kept]

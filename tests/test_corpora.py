@@ -172,6 +172,7 @@ def test_sex_and_stated():
 TEXTS = [0, 1, 0, 2, 1, 3, 4, 0]
 LABELS = [("Surgery",), ("ENT",), ("Urology",), ("Letters",), ("ENT",), ("Urology",), ("Surgery",), ("ENT",)]
 TYPES = frozenset({"Surgery", "Letters"})
+NOBODY = [None] * 8
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ TYPES = frozenset({"Surgery", "Letters"})
     ],
 )
 def test_policies(policy, expected):
-    resolved = resolve(TEXTS, LABELS, [False] * 8, policy, TYPES)
+    resolved = resolve(TEXTS, NOBODY, LABELS, [False] * 8, policy, TYPES)
     assert resolved.labels == expected
     counts = resolved.counts
     assert (counts["distinct_texts"], counts["texts_under_several_labels"], counts["rows_under_several_labels"]) == (
@@ -196,9 +197,28 @@ def test_policies(policy, expected):
     assert written + counts["rows_merged"] + counts["rows_dropped_for_conflict"] + counts["rows_of_document_types"] == 8
 
 
+@pytest.mark.parametrize(
+    ("policy", "labels", "merged", "shared"),
+    [
+        ("set", [["ENT", "Surgery"], ["Urology"], ["ENT", "Surgery"], None, None, ["ENT", "Surgery"], None], 3, 1),
+        ("first", [["Surgery"], ["Urology"], ["Surgery"], None, None, ["Surgery"], None], 3, 1),
+        ("drop", [None, ["Urology"], None, None, None, None, None], 1, 0),
+        ("specific", [None, ["Urology"], ["ENT"], None, None, None, None], 2, 0),
+    ],
+)
+def test_each_patient_keeps_a_copy_of_a_text_with_the_labels_that_the_text_gets(policy, labels, merged, shared):
+    """Text 0 stands under a, b (twice), a again and nobody; text 1 twice under a."""
+    stated = [("Surgery",), ("Urology",), ("ENT",), ("ENT",), ("Urology",), ("Surgery",), ("Surgery",)]
+    patients = ["a", "a", "b", "b", "a", None, "a"]
+    resolved = resolve([0, 1, 0, 0, 1, 0, 0], patients, stated, [False] * 7, policy, frozenset({"Surgery"}))
+    assert resolved.labels == labels
+    assert (resolved.counts["rows_merged"], resolved.counts["texts_of_several_patients"]) == (merged, shared)
+    assert resolved.counts["distinct_texts"] == 2 and resolved.counts["rows_under_several_labels"] == 5
+
+
 def test_untouched_rows_stay_and_do_not_count_for_the_others():
     untouched = [True, False, False, False, False, False, False, True]
-    resolved = resolve(TEXTS, LABELS, untouched, "drop")
+    resolved = resolve(TEXTS, NOBODY, LABELS, untouched, "drop")
     assert resolved.labels[0] == ["Surgery"] and resolved.labels[7] == ["ENT"] and resolved.labels[2] == ["Urology"]
     assert resolved.counts["texts_under_several_labels"] == 0
 

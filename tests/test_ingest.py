@@ -407,8 +407,10 @@ def test_mimic4_path_is_a_file(stage):
 
 
 def test_sidecar_becomes_gold_and_only_its_marker_makes_notes_public(stage):
-    changes, _ = made("mimic4", [*TEXTS, TEXTS[0]])  # the last is merged away, and its spans with it
-    spans = "note_id,start,end,kind,origin\n0-DS-1,0,12,NAME,de_DE\n0-DS-1,20,22,DATE,\n10-DS-1,0,3,NAME,\n"
+    changes, notes = made("mimic4", TEXTS)
+    with open(notes, "a", newline="") as stream:  # merged away, and its spans with it
+        csv.writer(stream).writerow(["0-DS-2", 0, 100, "DS", TEXTS[0]])
+    spans = "note_id,start,end,kind,origin\n0-DS-1,0,12,NAME,de_DE\n0-DS-1,20,22,DATE,\n0-DS-2,0,3,NAME,\n"
     Path("raw/truth").mkdir()
     Path("raw/truth/phi_spans.csv.gz").write_bytes(gzip.compress(spans.encode()))
     assert stage("ingest", changes)[0] == 0
@@ -722,6 +724,36 @@ def test_near_duplicates_in_the_stage(stage):
     assert metrics()["near_duplicates"] == {"clusters": 1, "notes": 2, "largest_cluster": 2}
     assert stage("ingest", changes | {"near_duplicate_jaccard": 1.0})[0] == 0
     assert metrics()["near_duplicates"]["clusters"] == 0
+
+
+@pytest.mark.parametrize("jaccard", [0.8, 1.0])
+def test_patients_who_share_a_text_share_a_shard(stage, jaccard):
+    """60 patients of 3 notes, 20 notes filed under a second patient too: every patient and every text is in one shard."""
+    draw = random.Random(3)
+    filed = [(f"p{number // 3}", " ".join(draw.choices(WORDS, k=60))) for number in range(180)]
+    filed += [(f"p{number + 30}", text) for number, (_, text) in enumerate(filed[:60:3])]  # p0's first note to p30, ...
+    filed += [("p5", filed[15][1].upper())]  # and one twice under its own patient
+    records = [[f"n{i:03}", patient, "ab"[i % 2], text] for i, (patient, text) in enumerate(filed)]
+    write_csv(Path("own.csv"), "id who label text", records)
+    mapping = {"note_id": "id", "patient_id": "who"}
+    assert stage(
+        "ingest", {"corpus": "table", "path": "own.csv", "table": mapping, "near_duplicate_jaccard": jaccard}
+    ) == (0, "")
+    numbers = metrics()
+    assert numbers["notes"] == 200 and numbers["patients"] == 60
+    assert (numbers["conflicts"]["rows_merged"], numbers["conflicts"]["texts_of_several_patients"]) == (1, 20)
+    assert numbers["near_duplicates"] == {"clusters": 20, "notes": 40, "largest_cluster": 2}
+    assert numbers["label_ceiling_written"] == {"all": 1} and numbers["label_ceiling"]["all"] < 1
+    NOTES.rename("data/clean.parquet")
+    assert stage("split") == (0, "")
+    assert json.loads(Path("metrics/split.json").read_text())["crossings"] == {"patients": 0, "clusters": 0}
+    where = {}
+    for shard in Path("data/split").glob("*.parquet"):
+        for row in pq.read_table(shard).to_pylist():
+            where.setdefault(row["patient_id"], set()).add(shard.stem)
+            where.setdefault(row["text"], set()).add(shard.stem)
+    assert len({shard for shards in where.values() for shard in shards}) == 4
+    assert [(who, text) for who, text in filed[:200] if len(where[who] | where[text]) > 1] == []
 
 
 def test_small_classes_are_not_named(stage):

@@ -1,4 +1,4 @@
-"""Texts that stand more than once: repeats become one row, and a policy decides where their labels differ."""
+"""Texts that stand more than once: a patient's repeats become one row, and a policy decides where their labels differ."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -16,16 +16,18 @@ class Resolved(NamedTuple):
 
 def resolve(
     texts: Sequence[int],
+    patients: Sequence[str | None],
     labels: Sequence[tuple[str, ...]],
     untouched: Sequence[bool],
     policy: Policy,
     document_types: frozenset[str] = frozenset(),
 ) -> Resolved:
-    """Rows with the same text (`texts`: a number each distinct one) become its first row; `untouched` rows stay as they are.
+    """Rows with the same text (`texts`: a number each distinct one) become the first row of each patient that it stands under.
 
-    Under `specific` the labels in `document_types` leave first, and with them the rows that have no other. Where a text
-    still has rows with different labels: `set` gives it all of them, `first` its first row's, `drop` and `specific`
-    leave it out.
+    A copy under another patient stays: it is what tells that the two patients have to share a shard. Rows without a
+    patient count as one patient's, and `untouched` rows stay as they are. The labels are the text's, whoever the patient:
+    under `specific` the labels in `document_types` leave first, and with them the rows that have no other. Where a text
+    still has rows with different labels, `set` gives it all of them, `first` its first row's, `drop` and `specific` leave it out.
     """
     rows: dict[int, list[int]] = defaultdict(list)
     for row, text in enumerate(texts):
@@ -50,12 +52,16 @@ def resolve(
             if policy in ("drop", "specific"):
                 counts["rows_dropped_for_conflict"] += len(members)
                 continue
-        counts["rows_merged"] += len(members) - 1
+        written = {patients[row]: row for row in reversed(members)}.values()
+        counts["rows_merged"] += len(members) - len(written)
+        counts["texts_of_several_patients"] += len(written) > 1
         merged = {label for row in members for label in labels[row]} if policy == "set" else labels[members[0]]
-        result[members[0]] = sorted(merged)
+        for row in written:
+            result[row] = sorted(merged)
     names = (
         "distinct_texts texts_under_several_labels rows_under_several_labels rows_of_document_types "
-        "texts_of_document_types_only texts_still_under_several_labels rows_dropped_for_conflict rows_merged"
+        "texts_of_document_types_only texts_still_under_several_labels rows_dropped_for_conflict rows_merged "
+        "texts_of_several_patients"
     )
     return Resolved(result, {name: counts[name] for name in names.split()})
 
