@@ -80,7 +80,7 @@ def main():
             "notes": total,
             "patients": len(known),
             "key_fingerprint": key.fingerprint,
-            "profile": "shifted",
+            "profile": "shifted" if params.replace == "surrogate" else "masked",
         },
     )
 

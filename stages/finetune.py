@@ -62,6 +62,8 @@ def main():
     check_precision(params.precision, device)
     metadata = read_task(BALANCED)
     classes, multi_label = metadata["classes"], metadata["task"] == "multi_label"
+    if not {"train_prior", "balanced_prior"} <= metadata.keys():
+        raise UserError(f"{BALANCED} does not state its class priors: run `dvc repro rebalance`")
     if read_task(VALIDATION)["classes"] != classes:
         raise UserError(f"{BALANCED} and {VALIDATION} state different classes: run `dvc repro`")
 
@@ -93,7 +95,14 @@ def main():
     settings = params.model_dump() | {"device": device.type, "stage": sha256(Path(__file__))}
     folder = CHECKPOINTS / training_key([BALANCED, VALIDATION, BASE], settings)
     trainer = make_trainer(
-        model, params, folder=folder, device=device, train=train, validation=validation, collator=collator
+        model,
+        params,
+        folder=folder,
+        device=device,
+        train=train,
+        validation=validation,
+        collator=collator,
+        priors=(metadata["train_prior"], metadata["balanced_prior"]),
     )
     start = time.perf_counter()
     with out_of_memory_explained("finetune.batch_size", "finetune.max_tokens"):

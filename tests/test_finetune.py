@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import signal
 import subprocess
@@ -148,6 +149,24 @@ def test_multi_label(stage, folder, tiny_model, loss):
         json.loads((folder / "models/finetuned/config.json").read_text())["problem_type"]
         == "multi_label_classification"
     )
+
+
+def test_validation_is_scored_by_the_decisions_that_predict_makes(stage, folder, tiny_model):
+    """With a moved class prior: the epoch is chosen by corrected logits, and predict's probabilities give its scores."""
+    write_training(folder, tiny_model)
+    moved = {"train_prior": [0.9, 0.05, 0.05], "balanced_prior": [1 / 3] * 3}
+    write_table(folder / "data/balanced.parquet", rows(60, seed=1), metadata() | moved, weighted=True)
+    for name in ("calibration", "test"):
+        write_table(folder / f"data/split/{name}.parquet", rows(3, seed=5), metadata())
+    assert stage("finetune", SMALL) == (0, "")
+    assert stage("predict", {"threads": 1}) == (0, "")
+    said = json.loads((folder / "metrics/finetune.json").read_text())["validation"]
+    predicted = pq.read_table(folder / "data/predictions.parquet").to_pylist()
+    validation = [row for row in predicted if row["shard"] == "validation"]
+    right = [CLASSES[max(range(3), key=row["probabilities"].__getitem__)] == row["labels"][0] for row in validation]
+    assert said["accuracy"] == pytest.approx(sum(right) / len(right), abs=1e-6)
+    loss = -sum(math.log(row["probabilities"][CLASSES.index(row["labels"][0])]) for row in validation) / len(validation)
+    assert said["loss"] == pytest.approx(loss, abs=1e-5)
 
 
 def test_text_pair(stage, folder, tiny_model):

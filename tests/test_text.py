@@ -245,6 +245,12 @@ def test_sections_cover_the_note_in_order():
         ("## Chief Complaint:\npain", ["opening", "complaint"]),
         ("PRIMARY DISCHARGE DIAGNOSES:\nflu", ["diagnosis"]),
         ("REFERRING DIAGNOSIS:\nflu", ["diagnosis"]),
+        ("Discharge diagnosis\nflu", ["diagnosis"]),
+        ("HPI: cough.\nEncounter Diagnosis\nflu", ["present_illness", "diagnosis"]),
+        ("Admitting Dx: flu", ["diagnosis"]),
+        ("Active Hospital Problems:\nflu", ["diagnosis"]),
+        ("Presenting problem: cough", ["complaint"]),
+        ("HISTORY: He had a known\nMedical problem\nof long standing.", ["history"]),  # a wrapped line
         ("at 10:30 BP 120/80: fine, ratio 1:2", []),
         ("HEENT: clear\nLUNGS: clear", []),  # organ systems are no sections
         ("Patient: Mr. A. Seen for fever", []),

@@ -296,6 +296,16 @@ def test_bf16_trains_on_a_cpu_and_keeps_full_weights(tmp_path, tiny_model):
     assert abs(summary(plain.state)["train"]["loss"] - summary(half.state)["train"]["loss"]) < 0.02
 
 
+def test_a_gpu_without_bf16_is_refused(monkeypatch):
+    """PyTorch says by default that such a GPU has it, because it emulates it, slowly."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    with pytest.raises(UserError, match="bf16, which this GPU does not have"):
+        check_precision("bf16", torch.device("cuda"))
+    check_precision("fp16", torch.device("cuda"))
+    with pytest.raises(UserError, match="fp16, which needs a GPU"):
+        check_precision("fp16", torch.device("cpu"))
+
+
 # ---- checkpoints
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 ADMISSION = {
     "demographics": "sex; gender; age; service; race; ethnicity; marital status; identifying data; identifying information; "
     "identification; identification data",
-    "complaint": "chief complaint; chief complaints; cc; c.c.; complaint; complaints; presenting complaint; presenting problem; "
+    "complaint": "chief complaint; chief problem; chief complaints; cc; c.c.; complaint; complaints; presenting complaint; presenting problem; "
     "reason for admission; reason for visit; reason for consultation; reason for consult; reason for referral; "
     "reason for exam; reason for examination; reason for hospitalization; reason for evaluation; indication; indications; "
     "clinical indication; clinical indications; admission complaint; present complaint; "
@@ -166,7 +166,9 @@ MAX_LETTERS = max(map(len, HEADINGS)) + 8
 COLON = re.compile(r":")
 WORD = re.compile(r"\S+")
 SIDE_NOTE = re.compile(r" ?\([^()\n]{0,24}\)$")  # "PREOPERATIVE DIAGNOSIS (ES)", "Brief Hospital Course (by system)"
-ANSWERS = {"diagnosis": "diagnosis", "diagnoses": "diagnosis", "impression": "impression", "impressions": "impression"}
+ANSWERS = dict.fromkeys("diagnosis diagnoses dx problem problems".split(), "diagnosis") | dict.fromkeys(
+    ("impression", "impressions"), "impression"
+)
 """Last words that make any heading at a line's start one that states the answer ("Referring diagnosis:")."""
 OF_ANSWER = re.compile(r"[A-Z][A-Za-z/'-]* (?:[A-Za-z/&'-]+ ){0,3}")
 MAX_IDENTIFIER = 120  # characters on the line of an identifier; a longer line is prose
@@ -317,14 +319,23 @@ def _ends_sentence(before: str) -> bool:
 
 
 def _alone(text: str, start: int, end: int) -> tuple[int, str] | None:
-    """A heading that fills its line: in capitals, or of two words and more with capitals."""
+    """A heading that fills its line: in capitals, or of two words and more with capitals.
+
+    One that announces the answer may be written small ("Discharge diagnosis") and have an unknown first word
+    ("Encounter Diagnosis"), where the line above has ended.
+    """
     at = start
     while at < end and text[at] in MARKUP:
         at += 1
     line = text[at:end].rstrip(MARKUP + "-")
-    if not line or not line[0].isupper() or (name := HEADINGS.get(_key(line))) is None:
+    if not line or not line[0].isupper():
         return None
-    words = line.split()
+    words, name = line.split(), HEADINGS.get(_key(line))
+    answer = ANSWERS.get(words[-1].lower()) if 1 < len(words) <= 4 else None
+    if answer and name in (answer, None) and _ends_sentence(text[max(0, start - 3) : start]):
+        return at, answer
+    if name is None:
+        return None
     if (
         line.isupper()
         and len(line) > 3

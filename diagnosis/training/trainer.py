@@ -11,6 +11,7 @@ from transformers.integrations import get_available_reporting_integrations
 from diagnosis.errors import UserError
 from diagnosis.training.checkpoints import KeepLastAndBest, last_checkpoint, read_state
 from diagnosis.training.dataset import Collator, NoteDataset
+from diagnosis.training.inference import corrected
 from diagnosis.training.losses import batch_loss, note_losses, scores
 
 LOGS_PER_EPOCH = 10
@@ -80,8 +81,13 @@ def make_trainer(
     train: NoteDataset,
     validation: NoteDataset,
     collator: Collator,
+    priors: tuple[list[float] | None, list[float] | None] = (None, None),
 ) -> NoteTrainer:
-    """The Trainer for finetune's `params`; its checkpoints lie in `folder`."""
+    """The Trainer for finetune's `params`; its checkpoints lie in `folder`.
+
+    `priors`, of the train shard and as rebalanced, correct the validation scores as `predict` corrects its logits, so that
+    the epoch is chosen by the decisions that will be made.
+    """
     gamma = params.focal_gamma if params.loss == "focal" else None
     args = TrainingArguments(
         output_dir=str(folder),
@@ -118,7 +124,7 @@ def make_trainer(
         data_collator=collator,
         train_dataset=train,
         eval_dataset=validation,
-        compute_metrics=lambda result: scores(result.predictions, result.label_ids, gamma),
+        compute_metrics=lambda result: scores(corrected(result.predictions, *priors), result.label_ids, gamma),
         callbacks=[KeepLastAndBest(), Watch(params.early_stopping_patience)],
     )
 
