@@ -394,6 +394,50 @@ def test_mimic4_broken_tables(stage, file, old, new, parts):
     assert_refused(stage("ingest", changes), *parts)
 
 
+TABLES = {"mimic4": ("hosp/patients.csv", "hosp/admissions.csv", "hosp/diagnoses_icd.csv"),
+          "mimic3": ("PATIENTS.csv", "ADMISSIONS.csv", "DIAGNOSES_ICD.csv")}  # fmt: skip
+
+
+@pytest.mark.parametrize("corpus", TABLES)
+@pytest.mark.parametrize(("table", "column"), [(0, "subject_id"), (1, "hadm_id")])
+def test_mimic_ids_of_side_tables_are_unique(stage, corpus, table, column):
+    """Concatenated exports: which of two rows is right, nobody knows."""
+    changes, _ = made(corpus, TEXTS)
+    file = Path("raw", TABLES[corpus][table])
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines, lines[3]]) + "\n")
+    assert_refused(stage("ingest", changes), f"{file.name}, record 11", f"its {column} came before")
+    cells = lines[3].split(",")
+    cells[lines[0].lower().split(",").index(column)] = ""
+    file.write_text("\n".join([*lines[:3], ",".join(cells)]) + "\n")
+    assert_refused(stage("ingest", changes), f"{file.name}, record 3", column)
+
+
+@pytest.mark.parametrize("corpus", TABLES)
+def test_mimic_diagnoses_that_contradict(stage, corpus):
+    changes, _ = made(corpus, TEXTS)
+    file, other = Path("raw", TABLES[corpus][2]), "E119" if corpus == "mimic4" else "25000"
+    rows_of = {
+        "0,100,1": None,  # another code in first place again: left out
+        "1,101,1": file.read_text()
+        .splitlines()[2]
+        .split(",")[-2 if corpus == "mimic4" else -1],  # the same code: no matter
+        "9,102,2": None,  # admission 102 is of patient 2
+        "3,999,1": None,  # an admission that is not there is no note's
+    }
+    with open(file, "a") as stream:
+        for ids, code in rows_of.items():
+            row = f"{ids},{code or other}"
+            stream.write(f"{row},10\n" if corpus == "mimic4" else f"50,{row}\n")
+    assert stage("ingest", changes)[0] == 0
+    assert metrics()["skipped"] == {"second_primary_diagnosis": 1, "diagnosis_of_another_patient": 1}
+    assert len(rows()) == 10 and metrics()["classes"] == 2
+    assert stage("ingest", changes | {"diagnoses": "all"})[0] == 0
+    assert metrics()["skipped"] == {"diagnosis_of_another_patient": 1}
+    found = {row["encounter_id"]: row["labels"] for row in rows()}
+    assert len(found["100"]) == 2 and {len(labels) for encounter, labels in found.items() if encounter != "100"} == {1}
+
+
 @pytest.mark.parametrize("name", ["hosp/patients", "hosp/admissions", "hosp/diagnoses_icd", "note/discharge"])
 def test_mimic4_missing_table(stage, name):
     changes, _ = made("mimic4", TEXTS)
@@ -474,7 +518,7 @@ def test_mimic4_demo_joins(stage):
     changes = {"path": "raw", "labels": "code"}
     assert stage("ingest", changes)[0] == 0
     found = {row["encounter_id"]: row for row in rows()}
-    assert len(found) == 275 and metrics()["patients"] == 100
+    assert len(found) == 275 and metrics()["patients"] == 100 and metrics()["skipped"] == {}
     # By hand from the tables. The second: anchor 80 in 2155, admitted in 2160.
     columns = ["patient_id", "labels", "sex", "age_band", "race", "language", "insurance", "period", "service"]
     assert [found["24181354"][c] for c in columns[:-1]] == [
@@ -495,7 +539,7 @@ def test_mimic3_demo_joins(stage):
     demo_notes(Path("raw"), "mimic3")
     assert stage("ingest", {"corpus": "mimic3", "path": "raw", "labels": "chapter"})[0] == 0
     found = {row["encounter_id"]: row for row in rows()}
-    assert len(found) == 129 and metrics()["patients"] == 100
+    assert len(found) == 129 and metrics()["patients"] == 100 and metrics()["skipped"] == {}
     columns = ["patient_id", "labels", "sex", "age_band", "race", "language", "insurance", "period"]
     assert [found["142345"][c] for c in columns] == [  # born 2094-03-05, admitted 2164-10-23; 995.91
         "10006", ["S00-T88 injury and poisoning"], "F", "65-74", "Black", None, "Medicare", None

@@ -4,6 +4,7 @@ The small tables are held by admission; the notes pass one at a time. Only the c
 states the answer is not among them: ADMISSIONS.diagnosis, code titles, DRG and billing tables.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -41,7 +42,7 @@ class Hospital(NamedTuple):
     admissions: dict[str, Admission]
     labels: dict[str, list[str]]
     services: dict[str, str]
-    malformed_codes: int
+    flaws: Counter  # rows of diagnoses_icd left out, by reason
 
 
 def open_mimic4(path: Path, level: icd.Level, diagnoses: str) -> Corpus:
@@ -55,14 +56,10 @@ def open_mimic4(path: Path, level: icd.Level, diagnoses: str) -> Corpus:
     gold = path / "truth" / "phi_spans.csv.gz"
     invented = gold.exists() and (path / "truth" / "README.md").exists()
     data_use = INVENTED if invented else {"corpus": "mimic4", "licence": LICENCE, "public": False}
-    labels, malformed = _labels(tables["diagnoses_icd"], "icd_code", "icd_version", level, diagnoses)
-    hospital = Hospital(
-        data_use["corpus"],
-        _admissions(tables["admissions"], "race", _patients4(tables["patients"])),
-        labels,
-        _services(find(path, "services", ("hosp",))),
-        malformed,
-    )
+    admissions = _admissions(tables["admissions"], "race", _patients4(tables["patients"]))
+    labels, flaws = _labels(tables["diagnoses_icd"], "icd_code", "icd_version", level, diagnoses, admissions)
+    services = _services(find(path, "services", ("hosp",)))
+    hospital = Hospital(data_use["corpus"], admissions, labels, services, flaws)
     return Corpus(
         rows=lambda tally: _notes4(notes, hospital, tally),
         data_use=data_use,
@@ -75,14 +72,9 @@ def open_mimic3(path: Path, level: icd.Level, diagnoses: str) -> Corpus:
     """MIMIC-III: PATIENTS, ADMISSIONS, DIAGNOSES_ICD and NOTEEVENTS in `path`."""
     notes = find_required(path, "noteevents")
     tables = {name: find_required(path, name) for name in ("patients", "admissions", "diagnoses_icd")}
-    labels, malformed = _labels(tables["diagnoses_icd"], "icd9_code", None, level, diagnoses)
-    hospital = Hospital(
-        "mimic3",
-        _admissions(tables["admissions"], "ethnicity", _patients3(tables["patients"])),
-        labels,
-        _services(find(path, "services")),
-        malformed,
-    )
+    admissions = _admissions(tables["admissions"], "ethnicity", _patients3(tables["patients"]))
+    labels, flaws = _labels(tables["diagnoses_icd"], "icd9_code", None, level, diagnoses, admissions)
+    hospital = Hospital("mimic3", admissions, labels, _services(find(path, "services")), flaws)
     return Corpus(
         rows=lambda tally: _notes3(notes, hospital, tally),
         data_use={"corpus": "mimic3", "licence": LICENCE, "public": False},
@@ -94,26 +86,27 @@ def open_mimic3(path: Path, level: icd.Level, diagnoses: str) -> Corpus:
 
 
 def _patients4(path: Path) -> dict[str, Patient]:
-    patients = {}
+    patients, ids = {}, Unique(path, "subject_id")
     columns = ["subject_id", "gender", "anchor_age", "anchor_year", "anchor_year_group"]
     for record, row in csv_records(path, columns):
         age, year = _number(path, record, row, "anchor_age"), _number(path, record, row, "anchor_year")
         born = None if age is None or not 0 < (year or 0) - age < 9999 else date(year - age, 1, 1)
-        patients[_id(row["subject_id"])] = Patient(
+        patients[ids.check(_id(row["subject_id"]), record)] = Patient(
             intern(row["gender"].strip()), born, intern(row["anchor_year_group"].strip()) or None
         )
     return patients
 
 
 def _patients3(path: Path) -> dict[str, Patient]:
-    return {
-        _id(row["subject_id"]): Patient(intern(row["gender"].strip()), _date(path, record, row, "dob"), None)
-        for record, row in csv_records(path, ["subject_id", "gender", "dob"])
-    }
+    patients, ids = {}, Unique(path, "subject_id")
+    for record, row in csv_records(path, ["subject_id", "gender", "dob"]):
+        patient_id, born = ids.check(_id(row["subject_id"]), record), _date(path, record, row, "dob")
+        patients[patient_id] = Patient(intern(row["gender"].strip()), born, None)
+    return patients
 
 
 def _admissions(path: Path, race_column: str, patients: dict[str, Patient]) -> dict[str, Admission]:
-    admissions = {}
+    admissions, ids = {}, Unique(path, "hadm_id")
     columns = ["subject_id", "hadm_id", "admittime", race_column, "language", "insurance"]
     for record, row in csv_records(path, columns):
         patient_id, admitted = _id(row["subject_id"]), _date(path, record, row, "admittime")
@@ -122,7 +115,7 @@ def _admissions(path: Path, race_column: str, patients: dict[str, Patient]) -> d
             raise UserError(
                 f"{path}, record {record}: its subject_id is not among the patients: take files of one release"
             )
-        admissions[_id(row["hadm_id"])] = Admission(
+        admissions[ids.check(_id(row["hadm_id"]), record)] = Admission(
             patient_id,
             patient,
             demographics.age_band(_age(patient.born, admitted)),
@@ -139,13 +132,22 @@ def _age(born: date | None, admitted: date | None) -> int | None:
 
 
 def _labels(
-    path: Path, code_column: str, version_column: str | None, level: icd.Level, diagnoses: str
-) -> tuple[dict[str, list[str]], int]:
-    """Class labels by encounter, sorted and unique, and how many codes had no valid form."""
+    path: Path,
+    code_column: str,
+    version_column: str | None,
+    level: icd.Level,
+    diagnoses: str,
+    admissions: dict[str, Admission],
+) -> tuple[dict[str, list[str]], Counter]:
+    """Class labels by encounter, sorted and unique, and how many rows of the table were left out, by reason.
+
+    A second primary diagnosis is left out, but no reason to stop: MIMIC-IV's own primary key allows for it.
+    """
     labels: dict[str, list[str]] = {}
     names: dict[tuple[str, str], str | None] = {}  # one string a class, whatever the rows
-    zeros, malformed = icd.LostZeros(), 0
-    columns = ["hadm_id", "seq_num", code_column] + ([version_column] if version_column else [])
+    primary: dict[str, tuple[str, str]] = {}
+    zeros, flaws = icd.LostZeros(), Counter()
+    columns = ["subject_id", "hadm_id", "seq_num", code_column] + ([version_column] if version_column else [])
     for record, row in csv_records(path, columns):
         code = row[code_column].strip().upper()
         version = row[version_column].strip().removesuffix(".0") if version_column else "9"
@@ -159,21 +161,25 @@ def _labels(
         if (code, version) not in names:
             name = icd.label(code, version, level)
             names[code, version] = name and intern(name)
-        name = names[code, version]
-        malformed += name is None
-        if name is None or (diagnoses == "primary" and row["seq_num"].strip().removesuffix(".0") != "1"):
-            continue
-        encounter = labels.setdefault(_id(row["hadm_id"]), [])
-        if name not in encounter and not (diagnoses == "primary" and encounter):
-            encounter.append(name)
+        name, encounter = names[code, version], _id(row["hadm_id"])
+        admission = admissions.get(encounter)
+        if name is None:
+            flaws["malformed_codes"] += 1
+        elif admission and admission.patient_id != _id(row["subject_id"]):
+            flaws["diagnosis_of_another_patient"] += 1
+        elif admission and (diagnoses == "all" or row["seq_num"].strip().removesuffix(".0") == "1"):
+            if diagnoses == "primary" and primary.setdefault(encounter, (code, version)) != (code, version):
+                flaws["second_primary_diagnosis"] += 1
+            elif name not in labels.setdefault(encounter, []):
+                labels[encounter].append(name)
     if zeros.found():
         raise UserError(
             f"{path}: its ICD-9 codes lost their leading zeros (0389 became 389), as a spreadsheet or a numeric column does: "
             "take the original file and read codes as text"
         )
-    for encounter in labels.values():
-        encounter.sort()
-    return labels, malformed
+    for of_encounter in labels.values():
+        of_encounter.sort()
+    return labels, flaws
 
 
 def _services(path: Path | None) -> dict[str, str]:
@@ -190,7 +196,7 @@ def _services(path: Path | None) -> dict[str, str]:
 
 def _notes4(path: Path, hospital: Hospital, tally: Tally) -> Iterator[dict]:
     ids = Unique(path, "note_id")
-    _count_codes(hospital, tally)
+    tally.skipped.update(hospital.flaws)
     for record, row in csv_records(path, ["note_id", "subject_id", "hadm_id", "text"], ["note_type"]):
         note_id = ids.check(row["note_id"].strip(), record)
         if joined := _joined(row, hospital, tally):
@@ -199,7 +205,7 @@ def _notes4(path: Path, hospital: Hospital, tally: Tally) -> Iterator[dict]:
 
 def _notes3(path: Path, hospital: Hospital, tally: Tally) -> Iterator[dict]:
     ids = Unique(path, "row_id")
-    _count_codes(hospital, tally)
+    tally.skipped.update(hospital.flaws)
     columns = ["row_id", "subject_id", "hadm_id", "category", "text"]
     for record, row in csv_records(path, columns, ["description", "iserror"]):
         if row["category"].strip().lower() != "discharge summary":
@@ -211,11 +217,6 @@ def _notes3(path: Path, hospital: Hospital, tally: Tally) -> Iterator[dict]:
             note_type = " - ".join(filter(None, (row["category"].strip(), row["description"].strip())))
             if joined := _joined(row, hospital, tally):
                 yield {"note_id": note_id, "note_type": note_type} | joined
-
-
-def _count_codes(hospital: Hospital, tally: Tally) -> None:
-    if hospital.malformed_codes:
-        tally.skipped["malformed_codes"] = hospital.malformed_codes
 
 
 def _joined(row: dict[str, str], hospital: Hospital, tally: Tally) -> dict | None:

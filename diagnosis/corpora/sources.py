@@ -31,7 +31,7 @@ class Unique:
 
     def check(self, value: str | None, record: int) -> str:
         if not value:
-            raise UserError(f"{self._path}, record {record}: no {self._column}: give every note one")
+            raise UserError(f"{self._path}, record {record}: no {self._column}: give every record one")
         if value in self._seen:
             raise UserError(f"{self._path}, record {record}: its {self._column} came before: make them unique")
         self._seen.add(value)
