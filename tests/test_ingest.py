@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import SHARED_DATA, needs_shared_data
 
+from diagnosis.corpora.invented import marker
 from diagnosis.notes import SCHEMA, read_metadata
 
 NOTES, GOLD, METRICS = Path("data/notes.parquet"), Path("data/gold_spans.parquet"), Path("metrics/ingest.json")
@@ -459,7 +460,16 @@ def test_sidecar_becomes_gold_and_only_its_marker_makes_notes_public(stage):
     Path("raw/truth/phi_spans.csv.gz").write_bytes(gzip.compress(spans.encode()))
     assert stage("ingest", changes)[0] == 0
     assert read_metadata(NOTES)["data_use"]["public"] is False
-    Path("raw/truth/README.md").write_text("This corpus is invented.")
+    for text in (
+        "This corpus is invented.",
+        "",
+        f"See below.\n{marker(notes)}\n",
+        marker(Path("raw/hosp/patients.csv")),
+    ):
+        Path("raw/truth/README.md").write_text(text)
+        assert stage("ingest", changes)[0] == 0
+        assert read_metadata(NOTES)["data_use"]["public"] is False and {row["source"] for row in rows()} == {"mimic4"}
+    Path("raw/truth/README.md").write_text(f"{marker(notes)}\n\n# Truth\n")
     assert stage("ingest", changes)[0] == 0
     assert pq.read_table(GOLD).to_pylist() == [
         {"note_id": "0-DS-1", "start": 0, "end": 12, "kind": "NAME", "origin": "de_DE"},
@@ -467,6 +477,20 @@ def test_sidecar_becomes_gold_and_only_its_marker_makes_notes_public(stage):
     ]
     assert read_metadata(NOTES)["data_use"] == {"corpus": "synthetic", "licence": "CC0-1.0 (invented)", "public": True}
     assert {row["source"] for row in rows()} == {"synthetic"} and metrics()["conflicts"]["rows_merged"] == 1
+
+
+def test_only_the_notes_that_synthesize_wrote_are_public(stage):
+    assert stage("synthesize", {"patients": 50, "notes": 60, "bayes_draws": 1000}) == (0, "")
+    changes = {"path": "data/raw/synthetic"}
+    assert stage("ingest", changes) == (0, "") and read_metadata(NOTES)["data_use"]["public"] is True
+    notes = Path("data/raw/synthetic/note/discharge.csv.gz")
+    written = gzip.decompress(notes.read_bytes())
+    # A real file under the name that is read first, the invented one still beside it.
+    notes.with_name("discharge.csv").write_bytes(written)
+    assert stage("ingest", changes) == (0, "") and read_metadata(NOTES)["data_use"]["public"] is False
+    notes.with_name("discharge.csv").unlink()
+    notes.write_bytes(gzip.compress(written.replace(b"\n", b"\n ", 1)))
+    assert stage("ingest", changes) == (0, "") and read_metadata(NOTES)["data_use"]["public"] is False
 
 
 @pytest.mark.parametrize("span", ["0,5000,NAME", "7,7,NAME", "x,7,NAME", "-1,7,NAME", "1,7,"])

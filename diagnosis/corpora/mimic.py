@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from diagnosis.corpora import demographics, icd
 from diagnosis.corpora.corpus import Corpus, Tally
+from diagnosis.corpora.invented import is_marked
 from diagnosis.corpora.sources import Unique, csv_records, find, find_required
 from diagnosis.errors import UserError
 
@@ -48,13 +49,13 @@ class Hospital(NamedTuple):
 def open_mimic4(path: Path, level: icd.Level, diagnoses: str) -> Corpus:
     """MIMIC-IV: hosp/{patients,admissions,diagnoses_icd} and note/discharge below `path`, or all in `path` itself.
 
-    Where truth/phi_spans.csv.gz is there too, its spans are the gold. A truth/README.md beside it says that the corpus is
-    invented: only then are the notes public.
+    Where truth/phi_spans.csv.gz is there too, its spans are the gold. The notes are public only where truth/README.md has
+    the marker that `synthesize` gave this very file of notes.
     """
     notes = find_required(path, "discharge", ("note",))
     tables = {name: find_required(path, name, ("hosp",)) for name in ("patients", "admissions", "diagnoses_icd")}
     gold = path / "truth" / "phi_spans.csv.gz"
-    invented = gold.exists() and (path / "truth" / "README.md").exists()
+    invented = is_marked(path / "truth" / "README.md", notes)
     data_use = INVENTED if invented else {"corpus": "mimic4", "licence": LICENCE, "public": False}
     admissions = _admissions(tables["admissions"], "race", _patients4(tables["patients"]))
     labels, flaws = _labels(tables["diagnoses_icd"], "icd_code", "icd_version", level, diagnoses, admissions)

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, time, timedelta
 from pathlib import Path
 
+from diagnosis.corpora.invented import marker
 from diagnosis.synthetic.cohort import Patient, Stay
 from diagnosis.synthetic.disease_model import CODES, CONDITIONS
 
@@ -51,7 +52,10 @@ class Tables:
 
 @contextmanager
 def open_tables(folder: Path):
-    """Yield Tables that write .csv.gz below `folder`. No time or name goes into the gzip headers: same rows, same bytes."""
+    """Yield Tables that write .csv.gz below `folder`; in the end they are marked as invented.
+
+    No time or name goes into the gzip headers: same rows, same bytes.
+    """
     with ExitStack() as stack:
         writers = {}
         for name, columns in COLUMNS.items():
@@ -65,8 +69,8 @@ def open_tables(folder: Path):
         tables = Tables(writers)
         for code, title in sorted([(c.code, c.title) for c in CONDITIONS] + list(SECONDARY)):
             tables.write("hosp/d_icd_diagnoses", code, 10, title)
-        (folder / "truth" / "README.md").write_text(README, "utf-8")
         yield tables
+    (folder / "truth" / "README.md").write_text(f"{marker(folder / 'note' / 'discharge.csv.gz')}\n\n{README}", "utf-8")
 
 
 def write_patient(tables: Tables, patient: Patient, poorer: bool) -> None:

@@ -1,0 +1,15 @@
+"""The marker that says that notes are invented: the SHA-256 of their file, so that no other notes pass for public ones."""
+
+from pathlib import Path
+
+from diagnosis.files import sha256
+
+
+def marker(notes: Path) -> str:
+    """The first line of the truth/README.md beside invented notes."""
+    return f"Notes invented by the stage synthesize, SHA-256 of their file: {sha256(notes)}"
+
+
+def is_marked(readme: Path, notes: Path) -> bool:
+    """Whether `readme` has the marker of the file `notes` as it is now."""
+    return readme.is_file() and readme.read_bytes().partition(b"\n")[0].strip() == marker(notes).encode()
