@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: repro test test-interrupted ui real
+.PHONY: repro test test-interrupted ui real bench
 
 repro: .venv/installed   ## the whole pipeline on the embedded corpus
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
@@ -15,6 +15,10 @@ test-interrupted: .venv/installed  ## kill -9 in every stage, then the same byte
 
 real: .venv/installed    ## the pipeline on real notes (DIAGNOSIS_DATA, else ../shared/data); rewrites docs/results.md
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.real
+
+bench: real              ## and the side-by-side measurements of the docs (minutes each)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.intervals
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.training_speed
 
 ui: .venv/installed      ## the experiments in MLflow, http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"

@@ -13,7 +13,7 @@ from diagnosis.errors import UserError, run
 from diagnosis.files import sha256, write_json, written_aside
 from diagnosis.params import Params
 from diagnosis.training.checkpoints import training_key
-from diagnosis.training.dataset import Collator, NoteDataset, read_task
+from diagnosis.training.dataset import Collator, check_classes, read_dataset, read_task, truncation
 from diagnosis.training.device import check_precision, out_of_memory_explained, prepare_device
 from diagnosis.training.inference import CARD
 from diagnosis.training.model import load_base, longest_input, merged, save_model, with_lora
@@ -79,9 +79,9 @@ def main():
         model = with_lora(model, rank=params.lora_rank, alpha=params.lora_alpha, dropout=params.lora_dropout)
 
     # ---- the notes, as token ids
-    train = NoteDataset.read(BALANCED, tokenizer, metadata, max_tokens=params.max_tokens, weighted=True)
-    train.check_classes(BALANCED, classes)
-    validation = NoteDataset.read(VALIDATION, tokenizer, metadata, max_tokens=params.max_tokens, weighted=False)
+    train = read_dataset(BALANCED, tokenizer, metadata, max_tokens=params.max_tokens, weighted=True)
+    check_classes(train, BALANCED, classes)
+    validation = read_dataset(VALIDATION, tokenizer, metadata, max_tokens=params.max_tokens, weighted=False)
     collator = Collator(
         pad_id=tokenizer.pad_token_id,
         classes=len(classes),
@@ -123,9 +123,9 @@ def main():
         **summary(trainer.state),
         "parameters": parameters,
         "trainable_parameters": trainable,
-        "truncated": train.truncation(classes, params.max_tokens, params.min_count),
+        "truncated": truncation(train, classes, params.min_count),
     })  # fmt: skip
-    tokens = epochs * int(train.lengths.clip(max=params.max_tokens).sum())
+    tokens = epochs * int(train["length"][:].sum())
     write_json(TIMINGS, {"seconds": seconds, "epochs": epochs, "tokens_per_second": tokens / seconds})
     shutil.rmtree(folder)
 

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from diagnosis.errors import UserError
 from diagnosis.training.checkpoints import last_checkpoint, training_key
-from diagnosis.training.dataset import Collator, NoteDataset
+from diagnosis.training.dataset import Collator, read_dataset, truncation
 from diagnosis.training.device import check_precision, out_of_memory_explained, prepare_device
 from diagnosis.training.inference import corrected, note_logits, to_probabilities
 from diagnosis.training.losses import batch_loss, note_losses, scores
@@ -231,8 +231,8 @@ def trained(folder, tiny_model, checkpoints="c", notes=48, **changes):
         params,
         folder=folder / checkpoints,
         device=device,
-        train=NoteDataset.read(folder / "data/balanced.parquet", tokenizer, meta, weighted=True, **read),
-        validation=NoteDataset.read(folder / "data/split/validation.parquet", tokenizer, meta, weighted=False, **read),
+        train=read_dataset(folder / "data/balanced.parquet", tokenizer, meta, weighted=True, **read),
+        validation=read_dataset(folder / "data/split/validation.parquet", tokenizer, meta, weighted=False, **read),
         collator=Collator(pad_id=0, classes=3, multi_label=False, types=False),
     )
     return trainer, train_or_resume(trainer, params.early_stopping_patience)
@@ -335,13 +335,13 @@ def test_truncation_by_hand(tmp_path, tiny_model):
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     notes = [note | {"text": "fever " * length} for note, length in zip(rows(6), (6, 8, 6, 6, 18, 6), strict=True)]
     write_table(tmp_path / "notes.parquet", notes, metadata(), weighted=True)
-    data = NoteDataset.read(tmp_path / "notes.parquet", tokenizer, metadata(), max_tokens=8, weighted=True)
-    assert [len(ids) for ids in data.ids] == [8] * 6
-    found = data.truncation(CLASSES, 8, min_count=2)
+    data = read_dataset(tmp_path / "notes.parquet", tokenizer, metadata(), max_tokens=8, weighted=True)
+    assert [len(ids) for ids in data["input_ids"]] == [8] * 6
+    found = truncation(data, CLASSES, min_count=2)
     assert found == {
         "notes": 2,
         "share": round(2 / 6, 6),
         "tokens_beyond_share": round(14 / 62, 6),
         "by_class": {"cardiac": 0.0, "lung": round(14 / 30, 6), "neuro": 0.0},
     }
-    assert data.truncation(CLASSES, 8, min_count=3)["by_class"] == {}
+    assert truncation(data, CLASSES, min_count=3)["by_class"] == {}

@@ -1,10 +1,12 @@
-"""The training notes in memory: token ids, class numbers and weights, no text."""
+"""The training notes as a HuggingFace dataset in memory: token ids, class numbers and weights, no text."""
 
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
+from datasets import Dataset
 from tqdm import tqdm
 
 from diagnosis.errors import UserError
@@ -23,91 +25,95 @@ def read_task(path: Path) -> dict:
     return metadata
 
 
-class NoteDataset(torch.utils.data.Dataset):
-    """Notes as the Trainer takes them: `dataset[i]` has input_ids, segment types or None, class numbers and a weight."""
+SCHEMA = pa.schema(
+    [
+        ("input_ids", pa.list_(pa.int32())),
+        ("types", pa.list_(pa.uint8())),
+        ("target", pa.list_(pa.int64())),
+        ("weight", pa.float32()),
+        ("length", pa.int64()),  # by which the Trainer groups
+        ("whole_length", pa.int64()),  # before the end was cut off
+    ]
+)
 
-    def __init__(self, ids, types, targets, weights, lengths):
-        self.ids, self.types, self.targets = ids, types, targets
-        self.weights = np.asarray(weights, dtype=np.float32)
-        self.lengths = np.asarray(lengths)  # uncut
 
-    @classmethod
-    def read(cls, path: Path, tokenizer, metadata: dict, *, max_tokens: int, weighted: bool):
-        """Tokenise a note table, a batch of rows at a time. Raises UserError for a table that cannot be learned from."""
-        columns = ["text", "text_pair", "labels", *(["weight"] if weighted else [])]
-        table = open_notes(path)
-        if weighted and "weight" not in table.schema_arrow.names:
-            raise UserError(f"{path} lacks the column weight: run `dvc repro rebalance`")
-        if not table.metadata.num_rows:
-            raise UserError(f"{path} holds no note: give its shard a larger share in params.yaml: split")
-        number = {name: index for index, name in enumerate(metadata["classes"])}
-        ids, types, targets, weights, lengths, unknown = [], [], [], [], [], 0
-        with tqdm(total=table.metadata.num_rows, unit=" notes", desc=f"tokenise {path.stem}") as bar:
-            for rows in read_notes(path, columns):
-                unknown += sum(any(label not in number for label in row["labels"]) for row in rows)
-                targets += [[number.get(label, -1) for label in row["labels"]] for row in rows]
-                weights += [row["weight"] if weighted else 1.0 for row in rows]
-                pairs = [row["text_pair"] for row in rows] if metadata["text_pair"] else None
-                chunk = tokenise(tokenizer, [row["text"] for row in rows], pairs, max_tokens)
-                ids += chunk[0]
-                types += chunk[1] or []
-                lengths.append(chunk[2])
-                bar.update(len(rows))
-        if unknown:
-            raise UserError(
-                f"{path}: {unknown} of {len(ids)} notes have a label that is not among the {len(number)} classes of the "
-                "train shard: run `dvc repro split`"
-            )
-        if metadata["task"] == "single_label" and (several := sum(len(row) != 1 for row in targets)):
-            raise UserError(f"{path}: {several} notes do not have exactly one label, and the task is single_label")
-        if None in weights or not np.isfinite(weights).all() or min(weights) < 0:
-            raise UserError(f"{path}: column weight has a value that is missing, negative or not finite")
-        return cls(ids, types or None, targets, weights, np.concatenate(lengths))
+def read_dataset(path: Path, tokenizer, metadata: dict, *, max_tokens: int, weighted: bool) -> Dataset:
+    """A note table as the Trainer takes it, tokenised a batch of rows at a time: token ids, segment numbers (null without
+    pairs), class numbers, a weight and lengths. Raises UserError for a table that cannot be learned from.
+    """
+    columns = ["text", "text_pair", "labels", *(["weight"] if weighted else [])]
+    table = open_notes(path)
+    if weighted and "weight" not in table.schema_arrow.names:
+        raise UserError(f"{path} lacks the column weight: run `dvc repro rebalance`")
+    if not table.metadata.num_rows:
+        raise UserError(f"{path} holds no note: give its shard a larger share in params.yaml: split")
+    number = {name: index for index, name in enumerate(metadata["classes"])}
+    batches, unknown, several = [], 0, 0
+    with tqdm(total=table.metadata.num_rows, unit=" notes", desc=f"tokenise {path.stem}") as bar:
+        for rows in read_notes(path, columns):
+            unknown += sum(any(label not in number for label in row["labels"]) for row in rows)
+            several += sum(len(row["labels"]) != 1 for row in rows)
+            weights = [row["weight"] if weighted else 1.0 for row in rows]
+            if None in weights or not np.isfinite(weights).all() or min(weights) < 0:
+                raise UserError(f"{path}: column weight has a value that is missing, negative or not finite")
+            pairs = [row["text_pair"] for row in rows] if metadata["text_pair"] else None
+            ids, types, lengths = tokenise(tokenizer, [row["text"] for row in rows], pairs, max_tokens)
+            columns_of_batch = {
+                "input_ids": ids,
+                "types": types or [None] * len(rows),
+                "target": [[number.get(label, -1) for label in row["labels"]] for row in rows],
+                "weight": weights,
+                "length": [len(note) for note in ids],
+                "whole_length": lengths,
+            }
+            batches.append(pa.RecordBatch.from_pydict(columns_of_batch, schema=SCHEMA))
+            bar.update(len(rows))
+    if unknown:
+        raise UserError(
+            f"{path}: {unknown} of {table.metadata.num_rows} notes have a label that is not among the {len(number)} classes "
+            "of the train shard: run `dvc repro split`"
+        )
+    if metadata["task"] == "single_label" and several:
+        raise UserError(f"{path}: {several} notes do not have exactly one label, and the task is single_label")
+    return Dataset(pa.Table.from_batches(batches)).with_format("numpy")
 
-    def __len__(self):
-        return len(self.ids)
 
-    def __getitem__(self, index):
-        return {
-            "input_ids": self.ids[index],
-            "types": self.types and self.types[index],
-            "target": self.targets[index],
-            "weight": self.weights[index],
-        }
+def check_classes(dataset: Dataset, path: Path, classes: list[str]) -> None:
+    """Raises UserError where a class has no note in the dataset: its logit would be learned from nothing."""
+    targets = dataset.data.column("target").to_pylist()
+    seen = {number for row in targets for number in row}
+    if len(seen) == 1 and len({tuple(row) for row in targets}) == 1:
+        raise UserError(f"{path}: all {len(targets)} notes are of one class: there is nothing to learn")
+    if unseen := len(classes) - len(seen):
+        raise UserError(
+            f"{path}: {unseen} of {len(classes)} classes have no note: raise split.min_notes_per_class, or change "
+            "rebalance.method"
+        )
 
-    def check_classes(self, path: Path, classes: list[str]) -> None:
-        """Raises UserError where a class has no note here: its logit would be learned from nothing."""
-        seen = {number for row in self.targets for number in row}
-        if len(seen) == 1 and len({tuple(row) for row in self.targets}) == 1:
-            raise UserError(f"{path}: all {len(self)} notes are of one class: there is nothing to learn")
-        if unseen := len(classes) - len(seen):
-            raise UserError(
-                f"{path}: {unseen} of {len(classes)} classes have no note: raise split.min_notes_per_class, or change "
-                "rebalance.method"
-            )
 
-    def truncation(self, classes: list[str], max_tokens: int, min_count: int) -> dict:
-        """How many notes are cut at `max_tokens`, and the share of all tokens that lies beyond; by class as well.
+def truncation(dataset: Dataset, classes: list[str], min_count: int) -> dict:
+    """How many notes lost their end, and the share of all tokens that did; by class as well.
 
-        Classes of fewer than `min_count` notes are not shown.
-        """
-        notes, tokens, beyond = Counter(), Counter(), Counter()
-        for length, row in zip(self.lengths.tolist(), self.targets, strict=True):
-            for key in (*row, "all"):
-                notes[key] += 1
-                tokens[key] += length
-                beyond[key] += max(0, length - max_tokens)
-        cut = int((self.lengths > max_tokens).sum())
-        return {
-            "notes": cut,
-            "share": round(cut / len(self), 6),
-            "tokens_beyond_share": round(beyond["all"] / tokens["all"], 6),
-            "by_class": {
-                name: round(beyond[number] / tokens[number], 6)
-                for number, name in enumerate(classes)
-                if notes[number] >= min_count
-            },
-        }
+    Classes of fewer than `min_count` notes are not shown.
+    """
+    notes, tokens, beyond = Counter(), Counter(), Counter()
+    columns = (dataset.data.column(name).to_pylist() for name in ("whole_length", "length", "target"))
+    for whole, length, row in zip(*columns, strict=True):
+        for key in (*row, "all"):
+            notes[key] += 1
+            tokens[key] += whole
+            beyond[key] += whole - length
+        notes["cut"] += whole > length
+    return {
+        "notes": notes["cut"],
+        "share": round(notes["cut"] / notes["all"], 6),
+        "tokens_beyond_share": round(beyond["all"] / tokens["all"], 6),
+        "by_class": {
+            name: round(beyond[number] / tokens[number], 6)
+            for number, name in enumerate(classes)
+            if notes[number] >= min_count
+        },
+    }
 
 
 class Collator:
@@ -125,6 +131,6 @@ class Collator:
             for row, note in enumerate(notes):
                 batch["labels"][row, note["target"]] = 1.0
         else:
-            batch["labels"] = torch.tensor([note["target"][0] for note in notes])
-        batch["weight"] = torch.tensor([note["weight"] for note in notes])
+            batch["labels"] = torch.tensor([int(note["target"][0]) for note in notes])
+        batch["weight"] = torch.tensor([float(note["weight"]) for note in notes])
         return batch

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from datasets import Dataset
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
 
 from diagnosis.errors import UserError
 from diagnosis.training.checkpoints import KeepLastAndBest, last_checkpoint, read_state
-from diagnosis.training.dataset import Collator, NoteDataset
+from diagnosis.training.dataset import Collator
 from diagnosis.training.inference import corrected
 from diagnosis.training.losses import batch_loss, note_losses, scores
 
@@ -78,8 +79,8 @@ def make_trainer(
     *,
     folder: Path,
     device: torch.device,
-    train: NoteDataset,
-    validation: NoteDataset,
+    train: Dataset,
+    validation: Dataset,
     collator: Collator,
     priors: tuple[list[float] | None, list[float] | None] = (None, None),
 ) -> NoteTrainer:
