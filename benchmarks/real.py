@@ -171,7 +171,7 @@ def table_row(name: str, result: dict) -> str:
         f"| {score(test['baseline']['majority'])} | {score(test['baseline']['tfidf_logreg'])} | {score(test['model'])} "
         f"| {difference['value']:+.3f} ({difference['low']:+.3f} to {difference['high']:+.3f}) "
         f"| {result['finetune']['truncated']['share']:.0%} | {result['minutes']:.0f} "
-        f"| `python -m benchmarks.real \"{name}\"` |"
+        f'| `python -m benchmarks.real "{name}"` |'
     )
 
 
