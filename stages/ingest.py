@@ -87,6 +87,7 @@ def main():
 
     # ---- what came in and what did not
     classes = Counter(label for row in kept for label in resolved.labels[row])
+    spellings = Counter(label.casefold() for label in {label for own in same_labels for label in own})
     shown = {label: count for label, count in classes.items() if count >= params.min_count}
     sizes = [size for size in Counter(cluster.values()).values() if size > 1]
     quantiles = np.quantile([lengths[row] for row in kept], [0, 0.05, 0.5, 0.95, 1], method="inverted_cdf")
@@ -101,6 +102,7 @@ def main():
         "classes": len(classes),
         "labels": shown,
         "labels_under_min_count": {"classes": len(classes) - len(shown), "notes": classes.total() - sum(shown.values())},
+        "labels_differing_in_case": sum(count for count in spellings.values() if count > 1),
         "conflicts": resolved.counts,
         "label_ceiling": label_ceilings(texts, labels, splits),
         "label_ceiling_written": label_ceilings(

@@ -759,6 +759,44 @@ def test_ids_are_made_where_there_are_none_and_null_labels_are_skipped(stage):
     assert [row["note_id"] for row in rows()] == ["note-1", "note-3"] and metrics()["skipped"] == {"no_label": 1}
 
 
+def test_what_pandas_writes_for_nothing_is_no_label(stage):
+    nothing = ["", "nan", "NaN", "null", "NULL", "None", "<NA>", " nan "]
+    records = [
+        ["a", "x", "p"],
+        ["b", "nano", "p"],
+        ["c", "none", "q"],
+        *([f"t{i}", cell, "q"] for i, cell in enumerate(nothing)),
+    ]
+    write_csv(Path("own.csv"), "text label who", records)
+    assert stage("ingest", {"corpus": "table", "path": "own.csv"})[0] == 0
+    assert metrics()["skipped"] == {"no_label": 8} and [row["labels"] for row in rows()] == [["x"], ["nano"], ["none"]]
+    changes = {"corpus": "table", "path": "own.csv", "table": {"label_separator": ";", "patient_id": "who"}}
+    write_csv(Path("own.csv"), "text label who", [["a", "x;nan", "nan"], ["b", "y", " "], ["c", "None", "p"]])
+    assert stage("ingest", changes)[0] == 0
+    assert [(row["labels"], row["patient_id"]) for row in rows()] == [(["x"], None), (["y"], None), ([], "p")]
+    write_own(Path("own.jsonl"), [{"text": "a", "label": ["x", "nan", None]}, {"text": "b", "label": ["y"]}])
+    assert stage("ingest", {"corpus": "table", "path": "own.jsonl"})[0] == 0
+    assert [row["labels"] for row in rows()] == [["x"], ["y"]]
+
+
+def test_labels_that_differ_in_case_alone_are_counted(stage):
+    labels = ["Flu", "flu", "FLU", "Flu", "cold", "Strauß", "STRAUSS", "fl u"]
+    write_csv(Path("own.csv"), "text label", [[f"text {i}", label] for i, label in enumerate(labels)])
+    assert stage("ingest", {"corpus": "table", "path": "own.csv"})[0] == 0
+    assert metrics()["labels_differing_in_case"] == 5 and metrics()["classes"] == 7
+    write_csv(Path("own.csv"), "text label", [["a", "Flu"], ["b", "cold"], ["c", "Flu"]])
+    assert stage("ingest", {"corpus": "table", "path": "own.csv"})[0] == 0
+    assert metrics()["labels_differing_in_case"] == 0
+
+
+@pytest.mark.parametrize("field", ["text", "text_pair"])
+def test_a_column_is_not_text_and_label(stage, field):
+    write_csv(Path("own.csv"), "text label", [[TEXTS[0], "x"], [TEXTS[1], "y"]])
+    table = {"text": "text", "labels": "text"} if field == "text" else {"text_pair": "label"}
+    parts = [f"ingest.table.{field} and ingest.table.labels are both", "name two columns"]
+    assert_refused(stage("ingest", {"corpus": "table", "path": "own.csv", "table": table}), *parts)
+
+
 def test_an_encoding_of_its_own(stage):
     Path("own.csv").write_bytes("text,label\nMüdigkeit,x\nFieber,y\n".encode("cp1252"))
     assert_refused(stage("ingest", {"corpus": "table", "path": "own.csv"}), "own.csv is not utf-8")

@@ -21,6 +21,7 @@ from diagnosis.files import require
 from diagnosis.params import Params
 
 SPLITS = ("train", "validation", "calibration", "test")
+MISSING = frozenset(["", "nan", "NaN", "null", "NULL", "None", "<NA>"])  # how pandas writes no value into text
 AS_WRITTEN = ("patient_id", "encounter_id", "note_type", "service", "site", "period", "language", "insurance")
 
 
@@ -70,6 +71,12 @@ def open_table(path: Path, params: TableParams) -> Corpus:
 
     A note has several labels where `label_separator` is given or the column holds lists.
     """
+    for field in ("text", "text_pair"):
+        if getattr(params, field) == params.labels:
+            raise UserError(
+                f"params.yaml: ingest.table.{field} and ingest.table.labels are both {params.labels!r}: a note that is its own "
+                "label teaches nothing, name two columns"
+            )
     require(path, "check ingest.path")
     # The first label that is there decides: no need to read the whole file for it.
     first = next((row["labels"] for _, row in _records(path, params) if row["labels"] is not None), None)
@@ -113,6 +120,8 @@ def _rows(path: Path, params: TableParams, multi_label: bool, tally: Tally) -> I
     for record, values in _records(path, params):
         labels = _labels(path, record, values.pop("labels"), params.label_separator, multi_label)
         row = {field: as_text(path, record, value) for field, value in values.items()}
+        if (row.get("patient_id") or "").strip() in MISSING:
+            row["patient_id"] = None  # or all of them would be one patient
         if not all((row[field] or "").strip() for field in ("text", "text_pair") if field in row):
             tally.skipped["no_text"] += 1
         elif not labels and not multi_label:
@@ -138,13 +147,13 @@ def _rows(path: Path, params: TableParams, multi_label: bool, tally: Tally) -> I
 
 
 def _labels(path: Path, record: int, value, separator: str | None, multi_label: bool) -> list[str]:
-    """A cell's labels, sorted and unique; none where it is empty."""
+    """A cell's labels, sorted and unique; none where it is `MISSING`."""
     if multi_label and isinstance(value, list):
         parts = [as_text(path, record, part) or "" for part in value]
     else:
         text = as_text(path, record, value) or ""
         parts = text.split(separator) if separator else [text]
-    return sorted({part.strip() for part in parts} - {""})
+    return sorted({part.strip() for part in parts} - MISSING)
 
 
 def _split(path: Path, record: int, value: str | None) -> str:
