@@ -253,6 +253,27 @@ def test_reads_the_train_shard_and_nothing_else(stage, folder):
     assert stage("augment", {"copies": 1}) == (0, "")
 
 
+def test_a_note_of_5_mb(stage):
+    """Fixed words, phrases, pairs and words to leave out by the ten thousand: a pass over the text a change is an hour."""
+    sentence = "She takes lisinopril for HTN and walked with fatigue round the house and garden.\n"
+    text = sentence * (5_000_000 // len(sentence))
+    write(notes(1, text=text))
+    assert stage("augment", {"copies": 1}) == (0, "")
+    (new,) = (row["text"] for row in result() if row["augmented_from"])
+    changes = read_json(Path("metrics/augment.json"))["changes_by_operator"]
+    assert min(changes.values()) > 20_000
+    words = len(text.split()) + 1  # notes() ends a text with a word of its own
+    assert len(new.split()) == words - changes["delete"]
+    assert 0 < new.count("hypertension") <= changes["abbreviation"] and 0 < new.count("tiredness") <= changes["synonym"]
+    for kept in ("\nShe ", " lisinopril ", ".\n"):
+        assert new.count(kept) == text.count(kept)
+
+
+def test_marks_that_never_close_cost_no_more_than_their_length():
+    text = "Walked home. " + "[** cef" * 100_000 + "[**2101-1-1**] " + "cef" * 100_000 + "-x slowly"
+    assert free(text)[0] == "home" and free("seen [** by [**Dr. Name**] staff") == ["by", "staff"]
+
+
 # ---------------------------------------------------------------- bad input
 
 

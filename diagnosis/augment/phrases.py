@@ -2,9 +2,12 @@
 
 import random
 import re
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
 
 from diagnosis.augment.protected import FIXED, find
+
+BEGINNING = re.compile(r"(?:\A|[.!?])\s*")  # a word that stands at its end begins a sentence
 
 
 def boundaries(pattern: str) -> str:
@@ -25,19 +28,31 @@ def replace(
     Returns the text and how many phrases were replaced. The text's case is followed.
     """
     fixed = [word for word in find(text, labels) if word.state == FIXED]
-    spans = [
-        match.span()
-        for match in pattern.finditer(text)
-        if not any(word.start < match.end() and match.start() < word.end for word in fixed)
-    ]
-    lower, changed = text == text.lower(), 0
-    for start, end in sorted(rng.sample(spans, min(budget, len(spans))), reverse=True):
+    ends = [word.end for word in fixed]
+
+    def is_fixed(start: int, end: int) -> bool:
+        following = bisect_right(ends, start)  # the first fixed word that ends after the start
+        return following < len(fixed) and fixed[following].start < end
+
+    spans = [match.span() for match in pattern.finditer(text) if not is_fixed(*match.span())]
+    lower, changes = text == text.lower(), []
+    beginnings = set() if lower else {match.end() for match in BEGINNING.finditer(text)}
+    for start, end in sorted(rng.sample(spans, min(budget, len(spans))), reverse=True):  # the order of the draws
         new = in_case_of(other_form(text[start:end], rng), text[start:end], lower)
-        if not lower and text[:start].rstrip()[-1:] in ("", ".", "!", "?"):
+        if start in beginnings:
             new = new[0].upper() + new[1:]
         if not labels.intersection(re.findall(r"[^\W\d_]+", new.lower())):
-            text, changed = text[:start] + new + text[end:], changed + 1
-    return text, changed
+            changes.append((start, end, new))
+    return spliced(text, reversed(changes)), len(changes)
+
+
+def spliced(text: str, changes: Iterable[tuple[int, int, str]]) -> str:
+    """The text with each (start, end, new) put in; changes in order, none over another. Linear: a note may be 5 MB."""
+    pieces, done = [], 0
+    for start, end, new in changes:
+        pieces += [text[done:start], new]
+        done = end
+    return "".join(pieces) + text[done:]
 
 
 def in_case_of(new: str, old: str, lower: bool) -> str:

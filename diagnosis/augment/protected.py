@@ -16,7 +16,7 @@ from typing import NamedTuple
 FREE, KEPT, FIXED = 0, 1, 2
 
 WORD = re.compile(r"[^\W_]+(?:['’./+-][^\W_]+)*")
-MARK = re.compile(r"_{2,}|\[\*\*.*?\*\*\]|\[[A-Z_]+\]")
+MARK = re.compile(r"_{2,}|\[\*\*[^\[\]\n]*\*\*\]|\[[A-Z_]+\]")  # no bracket within: a search ends at the next one
 HEADING = re.compile(r"^[^\n:]{1,60}:", re.MULTILINE)
 # A sentence ends at a blank line, or at a full stop before what is no lower-case letter ("No hx. of fever" goes on). Commas,
 # semicolons, colons and single line ends do not end it: "denies fever; cough;\nchills" is one negation.
@@ -118,7 +118,8 @@ def find(text: str, labels: frozenset[str]) -> list[Word]:
 @lru_cache(maxsize=1 << 16)
 def _kind(word: str, labels: frozenset[str]) -> str:
     """Of a lower-case word: fixed | cue | modifier | letter, or "" where it has no protection of its own."""
-    if word in labels or word in DRUGS or (len(word) > 5 and DRUG.search(word)):
+    # No name of a drug is over 40 letters, and DRUG is slow on a line that is all one word.
+    if word in labels or word in DRUGS or (len(word) > 5 and DRUG.search(word[-40:])):
         return "fixed"
     if word in CUES or re.split(r"[-/.]", word)[0] in CUES or word.endswith("n't"):
         return "cue"

@@ -2,6 +2,7 @@
 
 import random
 
+from diagnosis.augment.phrases import spliced
 from diagnosis.augment.protected import FREE, find
 
 
@@ -21,8 +22,9 @@ def apply(text: str, labels: frozenset[str], budget: int, rng: random.Random) ->
     for pair in pairs:
         if len(chosen) < budget and not {pair - 1, pair + 1} & chosen:
             chosen.add(pair)
-    for i in sorted(chosen, reverse=True):
-        one, other = words[i], words[i + 1]
-        swapped = f"{text[other.start : other.end]} {text[one.start : one.end]}"
-        text = text[: one.start] + swapped + text[other.end :]
-    return text, len(chosen)
+    neighbours = [(words[i], words[i + 1]) for i in sorted(chosen)]
+    swapped = (
+        (one.start, other.end, f"{text[other.start : other.end]} {text[one.start : one.end]}")
+        for one, other in neighbours
+    )
+    return spliced(text, swapped), len(chosen)
