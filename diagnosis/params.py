@@ -13,9 +13,9 @@ PARAMS = Path("params.yaml")
 
 
 class Params(BaseModel):
-    """Base of a stage's params: frozen, unknown keys refused, no defaults by convention."""
+    """Base of a stage's params: frozen, unknown keys and endless numbers refused, no defaults by convention."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)  # .inf would pass a lower bound
 
     @classmethod
     def load(cls, section: str) -> Self:
@@ -28,7 +28,7 @@ class Params(BaseModel):
         try:
             # YAML 1.2, as DVC reads it: 1e-5 is a number and `no` is text.
             sections = YAML(typ="safe", pure=True).load(PARAMS) or {}
-        except (YAMLError, UnicodeDecodeError) as error:
+        except (YAMLError, ValueError) as error:  # ValueError: bytes that are no text, a date that is none
             line = getattr(getattr(error, "problem_mark", None), "line", None)
             where = "" if line is None else f" near line {line + 1}"
             raise UserError(f"params.yaml is not valid YAML{where}: mend it") from None
