@@ -11,9 +11,6 @@ import pyarrow.parquet as pq
 from diagnosis.errors import UserError
 from diagnosis.files import require, written_aside
 
-GROUPS = ["sex", "age_band", "race", "language", "insurance", "site"]
-"""Columns a fairness audit compares by."""
-
 SCHEMA = pa.schema(
     [
         pa.field("note_id", pa.string(), nullable=False),
@@ -74,7 +71,11 @@ def note_writer(path: Path, metadata: dict, extra: Iterable[pa.Field] = ()):
 
 
 def open_notes(path: Path) -> pq.ParquetFile:
-    """Open a note table; raises UserError where the file is missing, no Parquet, or lacks a column of the table."""
+    """Open a note table; every reader comes through here.
+
+    Raises UserError where the file is missing or no Parquet, lacks a column of the table, has one of another type, or has no
+    value where every note must have one.
+    """
     require(path)
     try:
         table = pq.ParquetFile(path)
@@ -83,7 +84,18 @@ def open_notes(path: Path) -> pq.ParquetFile:
     missing = [name for name in SCHEMA.names if name not in table.schema_arrow.names]
     if missing:
         raise UserError(f"{path} lacks the columns {', '.join(missing)} of a note table: run `dvc repro`")
+    for field in SCHEMA:
+        found = table.schema_arrow.field(field.name)
+        if found.type != field.type:
+            raise UserError(f"{path}: column {field.name} is {found.type}, not {field.type}: run `dvc repro`")
+        # What note_writer wrote cannot hold nulls and says so: only a table rewritten by other means is searched.
+        if found.nullable and not field.nullable and has_nulls(table, field.name):
+            raise UserError(f"{path}: a note has no {field.name}: run `dvc repro`")
     return table
+
+
+def has_nulls(table: pq.ParquetFile, column: str) -> bool:
+    return any(batch.column(0).null_count for batch in table.iter_batches(batch_size=BATCH_ROWS, columns=[column]))
 
 
 def read_metadata(path: Path) -> dict:
