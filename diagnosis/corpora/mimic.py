@@ -145,8 +145,8 @@ def _labels(
     A second primary diagnosis is left out, but no reason to stop: MIMIC-IV's own primary key allows for it.
     """
     labels: dict[str, list[str]] = {}
-    names: dict[tuple[str, str], str | None] = {}  # one string a class, whatever the rows
-    primary: dict[str, tuple[str, str]] = {}
+    names: dict[str, str | None] = {}  # by version and code; one string each, whatever the rows
+    primary: dict[str, str] = {}
     zeros, flaws = icd.LostZeros(), Counter()
     columns = ["subject_id", "hadm_id", "seq_num", code_column] + ([version_column] if version_column else [])
     for record, row in csv_records(path, columns):
@@ -159,17 +159,18 @@ def _labels(
         if "." in code:
             raise UserError(f"{path}, record {record}: a code with a dot, MIMIC's have none: take the original file")
         zeros.see(code, version)
-        if (code, version) not in names:
+        whole = intern(f"{version} {code}")
+        if whole not in names:
             name = icd.label(code, version, level)
-            names[code, version] = name and intern(name)
-        name, encounter = names[code, version], _id(row["hadm_id"])
+            names[whole] = name and intern(name)
+        name, encounter = names[whole], _id(row["hadm_id"])
         admission = admissions.get(encounter)
         if name is None:
             flaws["malformed_codes"] += 1
         elif admission and admission.patient_id != _id(row["subject_id"]):
             flaws["diagnosis_of_another_patient"] += 1
         elif admission and (diagnoses == "all" or row["seq_num"].strip().removesuffix(".0") == "1"):
-            if diagnoses == "primary" and primary.setdefault(encounter, (code, version)) != (code, version):
+            if diagnoses == "primary" and primary.setdefault(encounter, whole) != whole:
                 flaws["second_primary_diagnosis"] += 1
             elif name not in labels.setdefault(encounter, []):
                 labels[encounter].append(name)
