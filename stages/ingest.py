@@ -35,7 +35,7 @@ class IngestParams(Params):
     conflicts: Policy
     near_duplicate_jaccard: float = Field(ge=0.5, le=1)
     min_count: int = Field(ge=1)
-    seed: int
+    seed: int = Field(ge=0, lt=2**32)
     table: TableParams
 
 

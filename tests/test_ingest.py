@@ -302,6 +302,8 @@ def test_duplicate_and_missing_ids(stage, corpus, second):
         ({"table": {"text": None}}, ["ingest.table.text"]),
         ({"table": {"txt": "a"}}, ["ingest.table.txt is no known param"]),
         ({"min_count": 0}, ["ingest.min_count"]),
+        ({"seed": -1}, ["ingest.seed", "greater than or equal to 0"]),
+        ({"seed": 2**32}, ["ingest.seed", "less than 4294967296"]),
     ],
 )
 def test_params(stage, changes, parts):

@@ -1,7 +1,8 @@
 """Clusters of notes that are copies of one another, whole or nearly: MinHash (Broder 1997) with banded buckets.
 
 A note is the set of its 5-word shingles. MinHash finds the pairs worth a look, the sets themselves decide: the estimate
-alone would chain notes that share a template. Held in memory are 512 bytes a distinct text; the sets lie on disk.
+alone would chain notes that share a template. Held in memory are 512 bytes a distinct text; the sets lie on disk. The signatures
+are datasketch's, the buckets are not: its index of them takes 7 kB a text (benchmarks/near_duplicates.py).
 """
 
 import hashlib
@@ -14,12 +15,13 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
+from datasketch import MinHash
 
 WORD = re.compile(r"[^\W_]+")
 SHINGLE = 5  # words
 PERMUTATIONS = 128  # the estimate of a Jaccard of 0.8 has a standard error of 0.035
 SLACK = 1.5  # standard errors under the threshold from which a pair is looked at
-BLOCK = 4_096  # shingles hashed at once: 4 MB, also where a note has 5 MB
+BLOCK = 4_096  # shingles signed at once: 4 MB, also where a note has 5 MB
 COMPARED = 1_000  # sets compared with one at once: 30 MB of notes of 1,600 words
 MISSED = 0.005  # the share of pairs right at the threshold that may share no bucket
 _ODD = np.array(
@@ -38,24 +40,8 @@ def fingerprint(its_words: list[str]) -> bytes:
     return hashlib.blake2b(" ".join(its_words).encode(), digest_size=16).digest()
 
 
-class MinHash:
-    """Signatures of sets of shingles: uint32 (128,). Two signatures agree in a place with the probability of the Jaccard index."""
-
-    def __init__(self, seed: int):
-        draws = np.random.Generator(np.random.PCG64(seed)).integers(0, 2**64, size=(2, PERMUTATIONS, 1), dtype="u8")
-        self._factor, self._shift = draws[0] | np.uint64(1), draws[1]
-
-    def signature(self, hashes: np.ndarray) -> np.ndarray:
-        """Of shingles (n,), uint64."""
-        lowest = np.full(PERMUTATIONS, np.iinfo("u8").max, "u8")
-        for start in range(0, len(hashes), BLOCK):
-            block = hashes[None, start : start + BLOCK] * self._factor + self._shift
-            np.minimum(lowest, block.min(axis=1), out=lowest)
-        return (lowest >> np.uint64(32)).astype("u4")
-
-
 def shingles(its_words: list[str]) -> np.ndarray:
-    """Distinct 64-bit hashes, sorted, of the runs of five words; of fewer words, one of them all."""
+    """Distinct hashes, sorted uint32, of the runs of five words; of fewer words, one of them all."""
     hashes = np.array([crc32(word.encode()) for word in its_words], "u8")
     size = max(1, min(SHINGLE, len(hashes)))
     count = len(hashes) - size + 1
@@ -63,7 +49,7 @@ def shingles(its_words: list[str]) -> np.ndarray:
     for place in range(size if count > 0 else 0):
         mixed += (hashes[place : place + count] + np.uint64(1)) * _ODD[place]
         mixed = (mixed ^ (mixed >> np.uint64(29))) * _ODD[0]
-    return np.unique(mixed ^ (mixed >> np.uint64(32)))
+    return np.unique((mixed >> np.uint64(32)).astype("u4"))
 
 
 def bands(threshold: float) -> int:
@@ -82,18 +68,20 @@ class Sketches:
 
     def __init__(self, seed: int, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
-        self._minhash, self._signatures = MinHash(seed), bytearray()
+        self._unsigned = MinHash(num_perm=PERMUTATIONS, seed=seed, hashfunc=int)  # shingles come hashed
+        self._signatures = bytearray()
         self._file, self._ends = tempfile.TemporaryFile(dir=folder), array("Q", [0])  # noqa: SIM115
 
     def __len__(self) -> int:
         return len(self._ends) - 1
 
     def add(self, its_words: list[str]) -> None:
-        hashes = shingles(its_words)
-        self._signatures += self._minhash.signature(hashes).tobytes()
-        content = np.unique((hashes >> np.uint64(32)).astype("u4")).tobytes()
-        self._file.write(content)
-        self._ends.append(self._ends[-1] + len(content))
+        members, sketch = shingles(its_words), self._unsigned.copy()
+        for start in range(0, len(members), BLOCK):
+            sketch.update_batch(members[start : start + BLOCK].tolist())
+        self._signatures += sketch.hashvalues.tobytes()
+        self._file.write(members.tobytes())
+        self._ends.append(self._ends[-1] + members.nbytes)
 
     @property
     def signatures(self) -> np.ndarray:
@@ -130,12 +118,12 @@ def clusters(sketches: Sketches, texts: Sequence[int], threshold: float) -> list
             row = parent[row]
         return row
 
-    rows, signatures = bands(threshold), sketches.signatures[texts]
+    rows, signatures, texts = bands(threshold), sketches.signatures, np.asarray(texts)
     enough = PERMUTATIONS * (threshold - SLACK * (threshold * (1 - threshold) / PERMUTATIONS) ** 0.5)
     for start in range(0, PERMUTATIONS - rows + 1, rows):
-        for members in _buckets(signatures[:, start : start + rows]):
+        for members in _buckets(signatures[texts, start : start + rows]):
             # One member against all that are not yet in its cluster: a bucket of n copies costs n comparisons, not n².
-            its_signatures = signatures[members]
+            its_signatures = signatures[texts[members]]
             roots = np.array([root(row) for row in members])
             for place in range(len(members) - 1):
                 apart = place + 1 + np.flatnonzero(roots[place + 1 :] != roots[place])
