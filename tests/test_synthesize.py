@@ -12,7 +12,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from conftest import SHARED_DATA, default_params, needs_shared_data, write_params
+from conftest import ROOT, SHARED_DATA, default_params, needs_shared_data, write_params
 
 from diagnosis.files import read_json, sha256
 from diagnosis.phi.spans import KINDS
@@ -265,6 +265,22 @@ def test_words_alone_stay_well_under_the_best(corpus, tmp_path):
     classifier = LogisticRegression(C=10, class_weight="balanced", max_iter=2000).fit(matrix[train], labels[train])
     score = f1_score(labels[~train], classifier.predict(matrix[~train]), average="macro")
     assert 0.2 < score <= read_json(METRICS)["bayes"]["macro_f1"] - 0.10
+
+
+def test_the_committed_run_finds_what_was_planted():
+    """metrics/ of the default: the poorer group is large enough in test, and the audit sees its gap."""
+    insurance = read_json(ROOT / "metrics/audit_fairness.json")["test"]["groupings"]["insurance"]
+    group = default_params()["synthesize"]["poorer_group"]
+    assert insurance["by_group"][group]["n"] >= 60
+    found = insurance["compared"]["sensitivity"]
+    assert found["verdict"] == "gap" and found["clearest"]["lowest"] == group
+    planted = read_json(ROOT / "metrics/synthesize.json")["bayes"]
+    assert planted["sensitivity"]["gap"] >= 0.25
+    test = read_json(ROOT / "metrics/evaluate.json")["test"]
+    assert test["baseline"]["tfidf_logreg"]["macro_f1"] <= planted["macro_f1"] - 0.10
+    assert (
+        test["model"]["accuracy"] <= planted["accuracy"] + 0.04
+    )  # more than the best can reach, and chance on 350 notes, is a leak
 
 
 # ---------------------------------------------------------------- what users break
