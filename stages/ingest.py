@@ -9,14 +9,11 @@ from pydantic import Field
 from tqdm import tqdm
 
 from diagnosis.corpora.conflicts import Policy, label_ceilings, resolve
-from diagnosis.corpora.corpus import Corpus, Tally
+from diagnosis.corpora.corpus import Tally
 from diagnosis.corpora.gold import read_spans, write_spans
-from diagnosis.corpora.medical_abstracts import open_medical_abstracts
-from diagnosis.corpora.mimic import open_mimic3, open_mimic4
-from diagnosis.corpora.mtsamples import open_mtsamples
 from diagnosis.corpora.near_duplicates import Sketches, fingerprint, named_clusters, words
-from diagnosis.corpora.symptom2disease import open_symptom2disease
-from diagnosis.corpora.table import TableParams, open_table
+from diagnosis.corpora.readers import open_corpus
+from diagnosis.corpora.table import TableParams
 from diagnosis.errors import UserError, run
 from diagnosis.files import write_json
 from diagnosis.notes import note_writer
@@ -114,29 +111,6 @@ def main():
         "words": dict(zip(["min", "p5", "median", "p95", "max"], quantiles, strict=True)),
         "gold_spans": gold_spans,
     })  # fmt: skip
-
-
-def open_corpus(params: IngestParams) -> Corpus:
-    if params.corpus.startswith("mimic"):
-        if params.labels == "own":
-            raise UserError(
-                f"params.yaml: ingest.labels is own, but {params.corpus} has ICD codes: chapter, category or code"
-            )
-        opener = open_mimic4 if params.corpus == "mimic4" else open_mimic3
-        corpus = opener(params.path, params.labels, params.diagnoses)
-    elif params.corpus == "table":
-        corpus = open_table(params.path, params.table)
-    else:
-        corpus = {
-            "mtsamples": open_mtsamples,
-            "medical_abstracts": open_medical_abstracts,
-            "symptom2disease": open_symptom2disease,
-        }[params.corpus](params.path)
-    if params.conflicts == "specific" and not corpus.document_types:
-        raise UserError(
-            f"params.yaml: ingest.conflicts is specific, but {params.corpus} has no document-type classes: use set, drop or first"
-        )
-    return corpus
 
 
 def check(params: IngestParams, kept: list[int], labels: list[list[str] | None], tally: Tally) -> None:
