@@ -13,10 +13,10 @@ from diagnosis.errors import UserError, run
 from diagnosis.files import sha256, write_json, written_aside
 from diagnosis.params import Params
 from diagnosis.training.checkpoints import training_key
-from diagnosis.training.dataset import Collator, check_classes, read_dataset, read_task, truncation
+from diagnosis.training.dataset import Collator, check_classes, class_shares, read_dataset, read_task, truncation
 from diagnosis.training.device import check_precision, out_of_memory_explained, prepare_device
 from diagnosis.training.inference import CARD
-from diagnosis.training.model import load_base, longest_input, merged, save_model, with_lora
+from diagnosis.training.model import load_base, longest_input, merged, save_model, start_at_prior, with_lora
 from diagnosis.training.tokens import takes_types
 from diagnosis.training.trainer import curves, make_trainer, summary, train_or_resume
 
@@ -75,8 +75,6 @@ def main():
             f"params.yaml: finetune.max_tokens is {params.max_tokens}, but {BASE} takes {longest} at most: lower it"
         )
     parameters = model.num_parameters()
-    if params.method == "lora":
-        model = with_lora(model, rank=params.lora_rank, alpha=params.lora_alpha, dropout=params.lora_dropout)
 
     # ---- the notes, as token ids
     train = read_dataset(BALANCED, tokenizer, metadata, max_tokens=params.max_tokens, weighted=True)
@@ -90,6 +88,12 @@ def main():
         # Half-precision matrix units of a GPU want multiples of 8; elsewhere padding only costs.
         multiple=8 if device.type == "cuda" and params.precision != "fp32" else 1,
     )
+
+    # ---- where it starts
+    if multi_label:
+        start_at_prior(model, class_shares(train, len(classes)))
+    if params.method == "lora":
+        model = with_lora(model, rank=params.lora_rank, alpha=params.lora_alpha, dropout=params.lora_dropout)
 
     # ---- training
     settings = params.model_dump() | {"device": device.type, "stage": sha256(Path(__file__))}

@@ -18,7 +18,7 @@ from diagnosis.training.dataset import Collator, read_dataset, truncation
 from diagnosis.training.device import check_precision, out_of_memory_explained, prepare_device
 from diagnosis.training.inference import corrected, note_logits, to_probabilities
 from diagnosis.training.losses import batch_loss, note_losses, scores
-from diagnosis.training.model import head_modules, load_base, longest_input, with_lora
+from diagnosis.training.model import head_modules, load_base, longest_input, start_at_prior, with_lora
 from diagnosis.training.model import merged as merged_model
 from diagnosis.training.tokens import pad, tokenise
 from diagnosis.training.trainer import make_trainer, summary, train_or_resume
@@ -304,6 +304,14 @@ def test_a_gpu_without_bf16_is_refused(monkeypatch):
     check_precision("fp16", torch.device("cuda"))
     with pytest.raises(UserError, match="fp16, which needs a GPU"):
         check_precision("fp16", torch.device("cpu"))
+
+
+def test_with_several_labels_the_head_starts_at_the_class_shares(tiny_model):
+    model, _ = load_base(tiny_model, CLASSES, "multi_label", 0.0)
+    start_at_prior(model, [0.5, 0.02, 1.0])
+    assert model.classifier.bias[0].item() == 0
+    assert model.classifier.bias[1].item() == pytest.approx(math.log(0.02 / 0.98), abs=1e-4)
+    assert 10 < model.classifier.bias[2].item() < 20  # a class of every note
 
 
 # ---- checkpoints

@@ -91,6 +91,12 @@ def check_classes(dataset: Dataset, path: Path, classes: list[str]) -> None:
         )
 
 
+def class_shares(dataset: Dataset, classes: int) -> list[float]:
+    """The share of the notes that has each class."""
+    counts = Counter(number for row in dataset.data.column("target").to_pylist() for number in row)
+    return [counts[number] / len(dataset) for number in range(classes)]
+
+
 def truncation(dataset: Dataset, classes: list[str], min_count: int) -> dict:
     """How many notes lost their end, and the share of all tokens that did; by class as well.
 

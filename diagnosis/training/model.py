@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from torch import float32, nn
+from torch import float32, nn, tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from diagnosis.errors import UserError
@@ -84,6 +84,18 @@ def head_modules(model) -> list[str]:
     if getattr(model.base_model, "pooler", None) is not None:
         heads.append(f"{model.base_model_prefix}.pooler")
     return sorted(heads)
+
+
+def start_at_prior(model, shares: list[float]) -> None:
+    """Set the head's bias to the log odds of the classes' shares of the notes (Lin et al. 2017, section 4.1), where notes have
+    several labels.
+
+    From zero the first steps would teach every logit to be low, all at once; that drives the pooler into saturation, and
+    the model then says the shares of every note and learns no more.
+    """
+    outputs = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == model.config.num_labels]
+    if outputs and outputs[-1].bias is not None:
+        outputs[-1].bias.data = tensor(shares, dtype=float32).logit(eps=1e-6)
 
 
 def with_lora(model, *, rank: int, alpha: float, dropout: float):
