@@ -110,8 +110,8 @@ def everything(folder: Path):
         yield relative, str(pq.read_table(path).to_pylist()) if raw[:4] == b"PAR1" else raw.decode("utf-8", "ignore")
 
 
-def test_canaries_stay_where_they_may_be(tmp_path, tiny_model):
-    """Planted names and numbers end at deidentify, and a planted plain word never leaves data/."""
+def own_notes(file: Path, model: Path) -> dict:
+    """Write notes with canaries as a hospital's table; returns params that read it."""
     draw = random.Random(0)
     rows = []
     for number in range(160):
@@ -121,14 +121,13 @@ def test_canaries_stay_where_they_may_be(tmp_path, tiny_model):
         )
         rows.append({"note": f"Patient: Mr. {NAME}. Seen by Dr. {NAME} for {word}, {filler}. {WORD} noted. Call {PHONE}.",
                      "diagnosis": label, "person": f"{NAME}-{number}", "sex": "FM"[number % 2]})  # fmt: skip
-    folder = tmp_path
-    (folder / "notes").mkdir()
-    with open(folder / "notes" / "hospital.csv", "w", newline="") as stream:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    params = tiny_params(tiny_model)
-    params["ingest"] |= {"corpus": "table", "path": "notes/hospital.csv", "labels": "own"}
+    params = tiny_params(model)
+    params["ingest"] |= {"corpus": "table", "labels": "own", "near_duplicate_jaccard": 1.0}
     params["ingest"]["table"] |= {
         "text": "note",
         "labels": "diagnosis",
@@ -136,7 +135,27 @@ def test_canaries_stay_where_they_may_be(tmp_path, tiny_model):
         "sex": "sex",
         "public": True,
     }
-    params["ingest"]["near_duplicate_jaccard"] = 1.0
+    return params
+
+
+def test_own_notes_after_dvc_add_in_an_experiment_elsewhere(tmp_path, tiny_model):
+    """A copy of the repository has only what git or DVC tracks; data/raw is ignored, what `dvc add` writes there is not."""
+    params = own_notes(tmp_path / "data/raw/ours.csv", tiny_model)
+    params["ingest"]["path"] = "data/raw/ours.csv"
+    clone(tmp_path, params)
+    repro(tmp_path, "add", "data/raw/ours.csv")
+    added = run_in(tmp_path, "git", "add", "-v", "data/raw/ours.csv.dvc", "data/raw/.gitignore").stdout
+    assert "ours.csv.dvc" in added
+    assert not run_in(tmp_path, "git", "ls-files", "data/raw/ours.csv").stdout
+    done = repro(tmp_path, "exp", "run", "--temp", "-S", "split.seed=8", "split")
+    assert "data/raw/ours.csv.dvc" in done.stdout and stages_run(done.stdout)[-1] == "split"
+
+
+def test_canaries_stay_where_they_may_be(tmp_path, tiny_model):
+    """Planted names and numbers end at deidentify, and a planted plain word never leaves data/."""
+    folder = tmp_path
+    params = own_notes(folder / "notes" / "hospital.csv", tiny_model)
+    params["ingest"]["path"] = "notes/hospital.csv"
     clone(folder, params)
     sources = set(run_in(folder, "git", "ls-files").stdout.splitlines())  # the notes, and tests that name the canaries
     done = repro(folder)

@@ -109,6 +109,8 @@ def _column(path: Path, header: list[str], name: str, needed: bool) -> int | Non
     ]
     if len(matches) > 1:
         raise UserError(f"{path} has {len(matches)} columns named '{name}': rename all but one")
+    if needed and not matches and len(header) == 1 and (other := next((c for c in ";\t|" if c in header[0]), None)):
+        raise UserError(f"{path}: its columns are separated by {other!r}: save it with commas, or with tabs as .tsv")
     if needed and not matches:
         raise UserError(f"{path} has no column '{name}': check the header or the mapping in params.yaml")
     return matches[0] if matches else None
@@ -205,7 +207,7 @@ def _explained(path: Path, record, encoding: str):
         yield
     except UnicodeError:
         raise UserError(
-            f"{path} is not {encoding} (after record {record()}): convert it, e.g. with iconv, or say its encoding"
+            f"{path} is not {encoding} (after record {record()}): convert it, or set ingest.table.encoding (Excel: cp1252)"
         ) from None
     except (EOFError, zlib.error):
         raise UserError(f"{path} is a damaged or cut-off gzip file (after record {record()}): copy it again") from None

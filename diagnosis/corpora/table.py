@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StrictBool
 
 from diagnosis.corpora import demographics
 from diagnosis.corpora.corpus import Corpus, Tally
@@ -58,7 +58,7 @@ class TableParams(Params):
     insurance: Column | None
     encoding: Annotated[str, AfterValidator(_known)]
     licence: str
-    public: bool
+    public: StrictBool
 
     def columns(self) -> dict[str, str]:
         """Column name by field, of the fields that are mapped."""
