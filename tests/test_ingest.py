@@ -187,7 +187,7 @@ def edit(file: Path, old: bytes, new: bytes) -> None:
 
 
 def truncated(file: Path) -> None:
-    zipped = gzip.compress(file.read_bytes())
+    zipped = gzip.compress(file.read_bytes(), mtime=0)
     file.unlink()
     file.with_name(file.name + ".gz").write_bytes(zipped[: len(zipped) * 2 // 3])
 
@@ -351,7 +351,7 @@ def test_mimic4_files_in_any_case_and_place(stage, flat):
     for file in sorted(Path("raw").rglob("*.csv")):
         header, rest = file.read_bytes().split(b"\n", 1)
         target = (Path("raw") if flat else file.parent) / (file.stem.upper() + ".CSV.GZ" if flat else file.name + ".gz")
-        target.write_bytes(gzip.compress((header.upper() if flat else header) + b"\n" + rest))
+        target.write_bytes(gzip.compress((header.upper() if flat else header) + b"\n" + rest, mtime=0))
         file.unlink()
     assert stage("ingest", changes)[0] == 0
     assert NOTES.read_bytes() == expected
@@ -459,7 +459,7 @@ def test_sidecar_becomes_gold_and_only_its_marker_makes_notes_public(stage):
         csv.writer(stream).writerow(["0-DS-2", 0, 100, "DS", TEXTS[0]])
     spans = "note_id,start,end,kind,origin\n0-DS-1,0,12,NAME,de_DE\n0-DS-1,20,22,DATE,\n0-DS-2,0,3,NAME,\n"
     Path("raw/truth").mkdir()
-    Path("raw/truth/phi_spans.csv.gz").write_bytes(gzip.compress(spans.encode()))
+    Path("raw/truth/phi_spans.csv.gz").write_bytes(gzip.compress(spans.encode(), mtime=0))
     assert stage("ingest", changes)[0] == 0
     assert read_metadata(NOTES)["data_use"]["public"] is False
     for text in (
@@ -491,7 +491,7 @@ def test_only_the_notes_that_synthesize_wrote_are_public(stage):
     notes.with_name("discharge.csv").write_bytes(written)
     assert stage("ingest", changes) == (0, "") and read_metadata(NOTES)["data_use"]["public"] is False
     notes.with_name("discharge.csv").unlink()
-    notes.write_bytes(gzip.compress(written.replace(b"\n", b"\n ", 1)))
+    notes.write_bytes(gzip.compress(written.replace(b"\n", b"\n ", 1), mtime=0))
     assert stage("ingest", changes) == (0, "") and read_metadata(NOTES)["data_use"]["public"] is False
 
 
@@ -499,7 +499,9 @@ def test_only_the_notes_that_synthesize_wrote_are_public(stage):
 def test_a_span_outside_its_note(stage, span):
     changes, _ = made("mimic4", TEXTS)
     Path("raw/truth").mkdir()
-    Path("raw/truth/phi_spans.csv.gz").write_bytes(gzip.compress(f"note_id,start,end,kind\n0-DS-1,{span}\n".encode()))
+    Path("raw/truth/phi_spans.csv.gz").write_bytes(
+        gzip.compress(f"note_id,start,end,kind\n0-DS-1,{span}\n".encode(), mtime=0)
+    )
     assert_refused(stage("ingest", changes), "phi_spans.csv.gz, record 1", "no span within its note")
 
 
@@ -716,7 +718,7 @@ def write_own(file: Path, records: list[dict]) -> None:
         content = stream.getvalue()
     else:
         content = (json.dumps(records) if kind == "json" else "\n".join(map(json.dumps, records)) + "\n\n").encode()
-    file.write_bytes(gzip.compress(content) if file.name.endswith(".gz") else content)
+    file.write_bytes(gzip.compress(content, mtime=0) if file.name.endswith(".gz") else content)
 
 
 KINDS = pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "json", "parquet"])
@@ -901,7 +903,7 @@ def test_small_classes_are_not_named(stage):
         ("own.parquet", b"PAR1zanzibarweed", {}, ["own.parquet is not readable"]),
         ("own.parquet", b"", {}, ["own.parquet is empty"]),
         ("own.parquet.gz", b"PAR1", {}, ["no gzip file"]),
-        ("own.jsonl.gz", gzip.compress(b'{"text": "a", "label": "b"}\n' * 9)[:-9], {}, ["cut-off gzip"]),
+        ("own.jsonl.gz", gzip.compress(b'{"text": "a", "label": "b"}\n' * 9, mtime=0)[:-9], {}, ["cut-off gzip"]),
     ],
 )  # fmt: skip
 def test_broken_tables(stage, name, content, mapping, parts):

@@ -20,8 +20,8 @@ from test_repro import ENV, clone, finished_runs, repro
 pytestmark = pytest.mark.interrupted
 
 
-def killed_at_work(folder: Path, stage: str, *options: str) -> bool:
-    """Start `dvc repro stage` and kill it and DVC at once while the stage runs: when it begins to write, or a short while
+def killed_at_work(folder: Path, stage: str, longest: float, *options: str) -> bool:
+    """Start `dvc repro stage` and kill it and DVC at once while the stage runs: when it begins to write, or `longest` seconds
     after its start, for some write within milliseconds. False where it ended before."""
     environment = {**os.environ, **ENV, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     process = subprocess.Popen(
@@ -32,7 +32,7 @@ def killed_at_work(folder: Path, stage: str, *options: str) -> bool:
     while process.poll() is None:
         if started is None and runs(process, stage):
             started = time.monotonic()
-        if started and (is_writing(folder, stage) or time.monotonic() - started > LONGEST.get(stage, 0.4)):
+        if started and (is_writing(folder, stage) or time.monotonic() - started > longest):
             in_time = runs(process, stage)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -70,10 +70,13 @@ def test_every_stage_killed_once_gives_the_same_lock(tmp_path, tiny_model):
     repro(whole)
     killed = clone(tmp_path / "killed", tiny_params(tiny_model))
     for stage in [*order(), "publish"]:
-        # One that ended before the kill is run again.
-        assert any(killed_at_work(killed, stage, *("--force", "--single-item") * bool(again)) for again in range(10)), (
-            stage
-        )
+        # One that ended before the kill is run again, and killed sooner.
+        assert any(
+            killed_at_work(
+                killed, stage, LONGEST.get(stage, 0.6) * (1 - again / 10), *["--force", "--single-item"] * bool(again)
+            )
+            for again in range(10)
+        ), stage
         repro(killed, "repro", stage)
     repro(killed)
     assert set(STAGES) == {*order(), "publish"}
