@@ -8,7 +8,7 @@ repro: .venv/installed   ## the whole pipeline on the embedded corpus
 
 test: .venv/installed    ## every test
 	$(BIN)/ruff check .
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadgroup tests
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 test-interrupted: .venv/installed  ## kill -9 in every stage, then the same bytes
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m interrupted tests

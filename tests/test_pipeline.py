@@ -18,12 +18,11 @@ def written(name: str) -> list[str]:
 
 def order() -> list[str]:
     needs = {
-        name: {
+        name: [
             other
             for other in STAGES
-            for dep in declared(STAGES[name], "deps")
-            if any(covers(out, dep) for out in written(other))
-        }
+            if any(covers(out, dep) for dep in declared(STAGES[name], "deps") for out in written(other))
+        ]
         for name in STAGES
     }
     return [name for name in TopologicalSorter(needs).static_order() if name != "publish"]
@@ -37,7 +36,6 @@ def done(tmp_path_factory, tiny_model) -> Path:
     return folder
 
 
-@pytest.mark.xdist_group("pipeline")
 @pytest.mark.parametrize("name", order())
 def test_stage_in_a_folder_of_its_own(name, done, tmp_path, tiny_model):
     for dep in declared(STAGES[name], "deps"):

@@ -14,7 +14,7 @@ from conftest import ROOT, run_in, tiny_params, write_params
 
 from diagnosis.files import sha256
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("repro")]
+pytestmark = pytest.mark.slow
 
 
 def clone(folder: Path, params: dict) -> Path:
@@ -144,7 +144,7 @@ def test_own_notes_after_dvc_add_in_an_experiment_elsewhere(tmp_path, tiny_model
     params["ingest"]["path"] = "data/raw/ours.csv"
     clone(tmp_path, params)
     repro(tmp_path, "add", "data/raw/ours.csv")
-    added = run_in(tmp_path, "git", "add", "-v", "data/raw/ours.csv.dvc", "data/raw/.gitignore").stdout
+    added = run_in(tmp_path, "git", "add", "-v", "data/raw/ours.csv.dvc").stdout
     assert "ours.csv.dvc" in added
     assert not run_in(tmp_path, "git", "ls-files", "data/raw/ours.csv").stdout
     done = repro(tmp_path, "exp", "run", "--temp", "-S", "split.seed=8", "split")
