@@ -24,7 +24,6 @@ from diagnosis.errors import UserError
 from diagnosis.tracking.lock import run_key, upstream
 from diagnosis.tracking.values import logged_metrics, logged_params, named, read_curves
 
-pytestmark = pytest.mark.xdist_group("publish")
 
 PARAMS = {
     "ingest": {"path": "/secure/wards/notes", "min_count": 11, "groups": ["sex", "site"], "site": None},
