@@ -24,7 +24,6 @@ from diagnosis.errors import UserError
 from diagnosis.tracking.lock import run_key, upstream
 from diagnosis.tracking.values import logged_metrics, logged_params, named, read_curves
 
-
 PARAMS = {
     "ingest": {"path": "/secure/wards/notes", "min_count": 11, "groups": ["sex", "site"], "site": None},
     "finetune": {"learning_rate": 1e-5, "method": "lora", "checkpointing": False},
