@@ -123,7 +123,6 @@ ASSERTION = {
 ABNORMAL = {"typical": 0.80, "pool": 0.10, "other": 0.06}  # of what is measured
 
 CODES = tuple(condition.code for condition in CONDITIONS)
-IS_TEST = np.array([finding.test is not None for finding in FINDINGS])
 UNSAID = len(ASSERTIONS)  # state of a finding that the note does not mention
 
 INSURANCE = {False: {"Medicaid": 0.25, "Medicare": 0.05, "Private": 0.70}, True: {"Medicaid": 0.25, "Medicare": 0.65, "Private": 0.10}}  # fmt: skip
