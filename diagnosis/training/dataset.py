@@ -135,7 +135,7 @@ class Collator:
         if self.multi_label:
             batch["labels"] = torch.zeros((len(notes), self.classes))
             for row, note in enumerate(notes):
-                batch["labels"][row, note["target"]] = 1.0
+                batch["labels"][row, torch.tensor(note["target"])] = 1.0
         else:
             batch["labels"] = torch.tensor([int(note["target"][0]) for note in notes])
         batch["weight"] = torch.tensor([float(note["weight"]) for note in notes])

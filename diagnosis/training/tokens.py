@@ -42,10 +42,10 @@ def pad(ids: list[np.ndarray], types: list[np.ndarray] | None, pad_id: int, mult
     if types is not None:
         batch["token_type_ids"] = torch.zeros((len(ids), length), dtype=torch.long)
     for row, note in enumerate(ids):
-        batch["input_ids"][row, : len(note)] = torch.from_numpy(note)
+        batch["input_ids"][row, : len(note)] = torch.tensor(note)  # not from_numpy: a dataset's arrays are read-only
         batch["attention_mask"][row, : len(note)] = 1
         if types is not None:
-            batch["token_type_ids"][row, : len(note)] = torch.from_numpy(types[row])
+            batch["token_type_ids"][row, : len(note)] = torch.tensor(types[row])
     return batch
 
 
