@@ -17,14 +17,14 @@ from conftest import ROOT, SHARED_DATA, default_params, needs_shared_data, write
 from diagnosis.files import read_json, sha256
 from diagnosis.phi.spans import KINDS
 from diagnosis.synthetic import disease_model as model
-from diagnosis.synthetic.note_text import _Writer
+from diagnosis.synthetic.note_text import Writer
 from diagnosis.text.normalise import normalise
 from diagnosis.text.sections import cut
 from stages import synthesize
 
 FOLDER, METRICS = Path("data/raw/synthetic"), Path("metrics/synthesize.json")
 SMALL = {"patients": 160, "notes": 260, "bayes_draws": 1000}
-SETTINGS = {"noise_rate": 0.05, "poorer_group": "Medicaid", "poorer_rate": 0.7}
+SETTINGS = {"noise_rate": 0.05, "comorbidity_rate": 0.0, "poorer_group": "Medicaid", "poorer_rate": 0.7}
 
 
 def table(name: str) -> list[dict]:
@@ -189,7 +189,7 @@ def test_nothing_is_planted_at_rate_zero(stage):
 
 
 def test_typos_swap_or_drop_a_letter_and_spare_numbers():
-    writer = _Writer(Random(0), 1.0, 0.0)
+    writer = Writer(Random(0), 1.0, 0.0)
     writer.sentence("swelling BP 120/80 cough2 fever-like a123456")
     swollen, *rest = writer.text().split(" ")
     assert rest == "BP 120/80 cough2 fever-like a123456".split()
@@ -203,7 +203,7 @@ def test_map_rule_equals_sums_and_products_by_hand():
     rng = np.random.default_rng(5)
     people = model.draw_people(rng, 200)
     states = model.draw_cases(rng, people, **SETTINGS).states
-    guess = model.map_rule(people, states, **SETTINGS)
+    guess = model.posterior(people, states, **SETTINGS).recorded.argmax(axis=1)
     prior, noise = model.condition_prior(), model.noise_matrix(0.05)
     chance = {rate: model.state_probabilities(rate) for rate in (0.0, 0.7)}
     for i in range(200):
@@ -237,14 +237,12 @@ def test_a_finding_of_another_person_or_time_counts_differently():
     wheeze, oxygen = chest.index("wheezing"), chest.index("orthopnea")
     states[0, [wheeze, oxygen]] = [0, 1]  # wheezes, needs no pillows
     states[1, [wheeze, oxygen]] = [3, 0]  # the mother wheezes, the patient needs pillows
-    first, second = model.map_rule(people, states, **SETTINGS)
+    first, second = model.posterior(people, states, **SETTINGS).recorded.argmax(axis=1)
     assert (model.CODES[first], model.CODES[second]) == ("J441", "I509")
 
 
 def test_without_noise_or_gaps_the_scores_rise():
-    clear = model.best_scores(
-        np.random.default_rng(1), 20_000, noise_rate=0.0, poorer_group="Medicaid", poorer_rate=0.0
-    )
+    clear = model.best_scores(np.random.default_rng(1), 20_000, **SETTINGS | {"noise_rate": 0.0, "poorer_rate": 0.0})
     planted = model.best_scores(np.random.default_rng(1), 20_000, **SETTINGS)
     assert clear["accuracy"] > planted["accuracy"] + 0.05
     assert abs(clear["sensitivity"]["gap"]) < 0.03 < 0.25 <= planted["sensitivity"]["gap"]

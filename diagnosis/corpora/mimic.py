@@ -54,9 +54,7 @@ def open_mimic4(path: Path, level: icd.Level, diagnoses: str) -> Corpus:
     """
     notes = find_required(path, "discharge", ("note",))
     tables = {name: find_required(path, name, ("hosp",)) for name in ("patients", "admissions", "diagnoses_icd")}
-    gold = path / "truth" / "phi_spans.csv.gz"
-    invented = is_marked(path / "truth" / "README.md", notes)
-    data_use = INVENTED if invented else {"corpus": "mimic4", "licence": LICENCE, "public": False}
+    data_use, gold = _origin(path, notes, "mimic4")
     admissions = _admissions(tables["admissions"], "race", _patients4(tables["patients"]))
     labels, flaws = _labels(tables["diagnoses_icd"], "icd_code", "icd_version", level, diagnoses, admissions)
     services = _services(find(path, "services", ("hosp",)))
@@ -65,22 +63,35 @@ def open_mimic4(path: Path, level: icd.Level, diagnoses: str) -> Corpus:
         rows=lambda tally: _notes4(notes, hospital, tally),
         data_use=data_use,
         multi_label=diagnoses == "all",
-        gold=gold if gold.exists() else None,
+        gold=gold,
     )
 
 
 def open_mimic3(path: Path, level: icd.Level, diagnoses: str) -> Corpus:
-    """MIMIC-III: PATIENTS, ADMISSIONS, DIAGNOSES_ICD and NOTEEVENTS in `path`."""
+    """MIMIC-III: PATIENTS, ADMISSIONS, DIAGNOSES_ICD and NOTEEVENTS in `path`; gold and public as for MIMIC-IV."""
     notes = find_required(path, "noteevents")
     tables = {name: find_required(path, name) for name in ("patients", "admissions", "diagnoses_icd")}
     admissions = _admissions(tables["admissions"], "ethnicity", _patients3(tables["patients"]))
     labels, flaws = _labels(tables["diagnoses_icd"], "icd9_code", None, level, diagnoses, admissions)
-    hospital = Hospital("mimic3", admissions, labels, _services(find(path, "services")), flaws)
+    data_use, gold = _origin(path, notes, "mimic3")
+    hospital = Hospital(data_use["corpus"], admissions, labels, _services(find(path, "services")), flaws)
     return Corpus(
         rows=lambda tally: _notes3(notes, hospital, tally),
-        data_use={"corpus": "mimic3", "licence": LICENCE, "public": False},
+        data_use=data_use,
         multi_label=diagnoses == "all",
+        gold=gold,
     )
+
+
+def _origin(path: Path, notes: Path, corpus: str) -> tuple[dict, Path | None]:
+    """The data-use terms, which are those of invented notes where truth/README.md says so, and the gold spans if any."""
+    gold = path / "truth" / "phi_spans.csv.gz"
+    invented = is_marked(path / "truth" / "README.md", notes)
+    return INVENTED if invented else {
+        "corpus": corpus,
+        "licence": LICENCE,
+        "public": False,
+    }, gold if gold.exists() else None
 
 
 # ---------------------------------------------------------------- the tables beside the notes

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diagnosis.synthetic.disease_model import Cases, People, draw_cases, draw_people
+from diagnosis.synthetic.disease_model import NONE, Cases, People, draw_cases, draw_people
 from diagnosis.synthetic.identities import Person, draw_person
 from diagnosis.synthetic.note_text import Admission, Note, write_note
+from diagnosis.synthetic.radiology_text import write_report
 
 FIRST_YEAR, YEARS = 2009, 10  # of first admissions
 ID_SPACE = 9_000_000  # MIMIC-IV's ids have eight digits: patients' begin with 1, admissions' with 2
@@ -22,6 +23,7 @@ class Stay(NamedTuple):
     admission: Admission
     recorded: int  # the condition whose code was recorded
     note: Note
+    report: Note | None  # of its radiology
     copied_from: int | None  # the admission whose history its note repeats
     note_twice: bool  # the same note is filed again
 
@@ -83,8 +85,11 @@ def draw_cohort(
     )
 
 
-def patients_of(cohort: Cohort, *, copy_forward_rate: float, **writing) -> Iterator[Patient]:
+def patients_of(
+    cohort: Cohort, *, copy_forward_rate: float, radiology_rate: float, phi_rate: float, **writing
+) -> Iterator[Patient]:
     """The patients with their stays and notes, one at a time. `writing` as in `write_note`."""
+    writing["phi_rate"] = phi_rate
     persons, admissions = len(cohort.years), len(cohort.owner)
     edges = np.searchsorted(cohort.owner, np.arange(persons + 1))
     for index in range(persons):
@@ -96,8 +101,16 @@ def patients_of(cohort: Cohort, *, copy_forward_rate: float, **writing) -> Itera
             note = write_note(admission, rng, **writing)
             recorded = int(cohort.cases.recorded[number])
             admission_id = _id(2, number, admissions + len(cohort.registered_twice))
+            report_rng = Random(f"{cohort.seed} report {number}")
+            report = write_report(admission, report_rng, phi_rate) if report_rng.random() < radiology_rate else None
             stay = Stay(
-                admission_id, admission, recorded, note, copied and copied.admission_id, number in cohort.exact_copies
+                admission_id,
+                admission,
+                recorded,
+                note,
+                report,
+                copied and copied.admission_id,
+                number in cohort.exact_copies,
             )
             stays.append(stay)
             earlier = stay
@@ -109,7 +122,7 @@ def patients_of(cohort: Cohort, *, copy_forward_rate: float, **writing) -> Itera
         note = write_note(admission, rng, **writing, copy_edited=True)
         stay = Stay(
             _id(2, admissions + place, admissions + len(cohort.registered_twice)),
-            admission, int(cohort.cases.recorded[number]), note, None, False,
+            admission, int(cohort.cases.recorded[number]), note, None, None, False,
         )  # fmt: skip
         yield _patient(
             cohort, persons + place, index, person, [stay], _id(1, index, persons + len(cohort.registered_twice))
@@ -146,6 +159,7 @@ def _admission(cohort: Cohort, number: int, person: Person, copy_of_history: str
         admitted,
         admitted + timedelta(days=2 + number % 7),
         int(cohort.cases.condition[number]),
+        None if cohort.cases.second[number] == NONE else int(cohort.cases.second[number]),
         cohort.cases.states[number].tolist(),
         copy_of_history,
     )

@@ -51,11 +51,12 @@ class Admission(NamedTuple):
     admitted: date
     discharged: date
     condition: int
+    second: int | None  # condition
     states: list[int]  # of each finding, as in Cases
     copy_of_history: str | None  # of an earlier note, repeated in this one
 
 
-class _Writer:
+class Writer:
     """Collects pieces of text and where in it something was planted; typos go into words, never into identifiers."""
 
     def __init__(self, rng: Random, typo_rate: float, abbreviation_rate: float):
@@ -94,12 +95,12 @@ class _Writer:
             phrase = finding.abbreviation if short else self._rng.choice(finding.phrases)
             if capital and not place:
                 phrase = phrase[0].upper() + phrase[1:]
-            self.mark(finding, assertion, phrase)
+            self.mark(finding.name, assertion, phrase)
 
-    def mark(self, finding: Finding, assertion: str, phrase: str) -> None:
+    def mark(self, finding: str, assertion: str, phrase: str) -> None:
         start = self._length
         self._type(phrase)
-        self.findings.append(Mark(start, self._length, finding.name, assertion))
+        self.findings.append(Mark(start, self._length, finding, assertion))
 
     def _type(self, piece: str) -> None:
         self.add(" ".join(map(self._typed, piece.split(" "))))
@@ -126,7 +127,7 @@ def write_note(
     copy_edited: bool = False,
 ) -> Note:
     """The note of an admission. `copy_edited` changes a few words at its end and nothing else: a near-duplicate."""
-    note = _Writer(rng, typo_rate, abbreviation_rate)
+    note = Writer(rng, typo_rate, abbreviation_rate)
     attending, answered = doctor(rng), rng.random() < answer_rate
     _header(note, rng, admission, attending)
     history, copied = _known_at_admission(note, rng, admission, phi_rate)
@@ -138,7 +139,7 @@ def write_note(
     return Note(text, note.identifiers, note.findings, (first + end).strip(), copied, answered)
 
 
-def _header(note: _Writer, rng: Random, admission: Admission, attending: Identifier) -> None:
+def _header(note: Writer, rng: Random, admission: Admission, attending: Identifier) -> None:
     person = admission.person
     note.sentence("Name:  {}          Unit No:  {}", full_name(rng, person), Identifier("MRN", person.record))
     dates = (Identifier("DATE", when.isoformat()) for when in (admission.admitted, admission.discharged, person.born))
@@ -147,7 +148,7 @@ def _header(note: _Writer, rng: Random, admission: Admission, attending: Identif
 
 
 def _known_at_admission(
-    note: _Writer, rng: Random, admission: Admission, phi_rate: float
+    note: Writer, rng: Random, admission: Admission, phi_rate: float
 ) -> tuple[tuple[int, int], tuple[int, int] | None]:
     """Complaint to results. Returns where the history stands, and the copied one of an earlier note."""
     person = admission.person
@@ -209,7 +210,7 @@ def _known_at_admission(
     return history, copied
 
 
-def _present_illness(note: _Writer, rng: Random, pronoun: str, present: list[Finding], negated: list[Finding]) -> None:
+def _present_illness(note: Writer, rng: Random, pronoun: str, present: list[Finding], negated: list[Finding]) -> None:
     """The findings that are there and those that are not, in the orders and turns of phrase of clinical prose."""
     orders = ("present", "negated") if rng.random() < 0.5 else ("negated", "present")
     for assertion in orders:
@@ -227,7 +228,7 @@ def _present_illness(note: _Writer, rng: Random, pronoun: str, present: list[Fin
                 note.sentence(rng.choice((" is denied. ", ": none. ", " was not seen. ")))
 
 
-def _circumstances(note: _Writer, rng: Random, admission: Admission, phi_rate: float) -> None:
+def _circumstances(note: Writer, rng: Random, admission: Admission, phi_rate: float) -> None:
     """How the patient came, with names, places and dates as they stand in running text."""
     person = admission.person
     if rng.random() < phi_rate / 2:
@@ -244,27 +245,29 @@ def _circumstances(note: _Writer, rng: Random, admission: Admission, phi_rate: f
         note.sentence(f"{_title(person)} {{}} was last here on {{}}. ", _surname(person), before)
 
 
-def _measurements(note: _Writer, rng: Random, states: list[int], names: tuple[str, ...]) -> None:
+def _measurements(note: Writer, rng: Random, states: list[int], names: tuple[str, ...]) -> None:
     for finding, state in zip(FINDINGS, states, strict=True):
         if finding.name in names and state < UNSAID:
             low, high = finding.abnormal if ASSERTIONS[state] == "present" else finding.normal
             value = f"{rng.uniform(low, high):.{finding.decimals}f}"
-            note.mark(finding, ASSERTIONS[state], f"{finding.test} {value}{finding.unit}")
+            note.mark(finding.name, ASSERTIONS[state], f"{finding.test} {value}{finding.unit}")
             note.sentence(", ")
 
 
-def _written_later(note: _Writer, rng: Random, admission: Admission, phi_rate: float, answered: bool) -> None:
+def _written_later(note: Writer, rng: Random, admission: Admission, phi_rate: float, answered: bool) -> None:
     """Course, diagnosis and what follows: where the answer stands, and most identifiers."""
     person = admission.person
-    title = CONDITIONS[admission.condition].title.split(",")[0]
-    course = f"was treated for {title[0].lower() + title[1:]} and improved." if answered else "improved on the ward."
+    conditions = [admission.condition] if admission.second is None else [admission.condition, admission.second]
+    titles = [CONDITIONS[condition].title.split(",")[0] for condition in conditions]
+    treated = " and ".join(title[0].lower() + title[1:] for title in titles)
+    course = f"was treated for {treated} and improved." if answered else "improved on the ward."
     note.heading("Brief Hospital Course")
     note.sentence(f"{_title(person)} {{}} {course} ", _surname(person))
     seen = day(rng, admission.admitted + timedelta(days=1))
     note.sentence("Seen by Dr. {} on {}.", doctor(rng, "{last}"), seen)
     if answered:
         note.heading("Discharge Diagnosis")
-        note.sentence(title)
+        note.sentence("\n".join(titles))
     note.heading("Discharge Disposition")
     note.sentence(f"To {rng.choice(HOMES)}")
     note.heading("Followup Instructions")
