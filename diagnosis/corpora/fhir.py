@@ -326,7 +326,8 @@ def _rows(files: list[Path], records: Records, diagnoses: str, unlabelled: bool,
             continue
         nameless[kind] += not own
         patient = records.patients.get(patient_id)
-        tally.groups["patient_not_in_export"] += patient is None
+        if patient is None:
+            tally.groups["patient_not_in_export"] += 1
         yield {
             "note_id": f"{kind}/{unique[kind].check(own or f'nameless-{nameless[kind]}', place.record)}",
             "patient_id": patient_id,
