@@ -129,6 +129,7 @@ def test_init_files_are_empty():
 
 HEAVY = {"torch", "transformers", "peft", "datasets", "accelerate", "mlflow", "sklearn", "imblearn", "fairlearn"}
 ALLOWED = {
+    "split": {"sklearn"},
     "rebalance": {"imblearn", "sklearn"},
     "finetune": {"torch", "transformers", "peft", "datasets", "accelerate", "sklearn"},
     "predict": {"torch", "transformers", "sklearn", "datasets"},
