@@ -289,6 +289,14 @@ def test_rows_in_another_order_and_twice(stage):
     assert run(stage, rows, EVERY)[0] == first
 
 
+def test_the_next_stages_take_the_filled_values(stage):
+    found, _ = run(stage, big(1), EVERY)
+    assert stage("augment") == (0, "") and stage("rebalance") == (0, "")
+    balanced = pq.read_table("data/balanced.parquet").to_pylist()
+    assert [row["race"] for row in balanced] == [row["race"] for row in found.values() if row["shard"] == "train"]
+    assert None not in {row["race"] for row in balanced}
+
+
 @pytest.mark.parametrize(
     ("missing", "line"),
     [
