@@ -359,7 +359,7 @@ def _note_text(place: Place, forms: list) -> tuple[str | None, str]:
     for kind in TEXT_TYPES:
         if kind in found:
             text = _decoded(place, *found[kind])
-            text = text if kind == "text/plain" else text_of_html(place, text)
+            text = text if kind == "text/plain" else _text_of_html(place, text)
             return (text, "") if text.strip() else (None, "no_text")
     return None, min(found, default="no_attachment")
 
@@ -406,7 +406,7 @@ class _Html(HTMLParser):
             self.parts.append(re.sub(r"\s+", " ", data))
 
 
-def text_of_html(place: Place, html: str) -> str:
+def _text_of_html(place: Place, html: str) -> str:
     """The text that HTML shows: a line a block, no line without text."""
     parser = _Html()
     try:
