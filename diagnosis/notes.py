@@ -33,6 +33,8 @@ SCHEMA = pa.schema(
         pa.field("insurance", pa.string()),
     ]
 )
+IMPUTED = pa.field("imputed", pa.list_(pa.string()))
+"""In split shards where `split.missing` fills values in: the columns of a note whose value is not the source's."""
 BATCH_ROWS = 2_000  # a batch of long notes (10 kB each) is 20 MB: memory stays bounded whatever the file's size
 
 

@@ -18,8 +18,8 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)  # .inf would pass a lower bound
 
     @classmethod
-    def load(cls, section: str) -> Self:
-        """Read and check one section of params.yaml in the current folder.
+    def load(cls, section: str, changes: dict | None = None) -> Self:
+        """Read and check one section of params.yaml in the current folder, with `changes` in place of its values.
 
         Raises UserError naming each wrong key, its value and what it must be.
         """
@@ -35,7 +35,7 @@ class Params(BaseModel):
         if not isinstance(sections, dict) or section not in sections:
             raise UserError(f"params.yaml has no section '{section}': add it")
         try:
-            return cls.model_validate(sections[section])
+            return cls.model_validate(sections[section] | changes if changes else sections[section])
         except ValidationError as error:
             raise UserError("; ".join(_explain(section, problem) for problem in error.errors())) from None
 

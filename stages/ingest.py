@@ -25,7 +25,7 @@ METRICS = Path("metrics/ingest.json")
 
 
 class IngestParams(Params):
-    corpus: Literal["mimic4", "mimic3", "mtsamples", "medical_abstracts", "symptom2disease", "table"]
+    corpus: Literal["mimic4", "mimic3", "mtsamples", "medical_abstracts", "symptom2disease", "fhir", "table"]
     path: Path
     labels: Literal["chapter", "category", "code", "own"]
     diagnoses: Literal["primary", "all"]

@@ -4,11 +4,12 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from tqdm import tqdm
 
 from diagnosis.errors import UserError, run
 from diagnosis.files import write_json
+from diagnosis.missing import MissingValues, check_policies
 from diagnosis.notes import note_writer, open_notes, read_metadata, read_notes
 from diagnosis.params import Params
 from diagnosis.splits import (
@@ -38,6 +39,12 @@ class SplitParams(Params):
     test_share: float = Field(ge=0, lt=1)
     top_k: int | None = Field(ge=2)
     min_notes_per_class: int = Field(ge=1)
+    missing: dict
+
+    @field_validator("missing")
+    @classmethod
+    def known(cls, policies: dict) -> dict:
+        return check_policies(policies)
 
     def shares(self) -> dict[str, float]:
         shares = {name: getattr(self, f"{name}_share") for name in SHARDS}
@@ -64,6 +71,11 @@ def main():
     else:
         shard = stratified(connected(patients, clusters), labels, note_ids, shares, params.seed)
 
+    # ---- notes leave that lack a value which they must state; a source's own test notes are never touched
+    untouched = ("test",) if params.official else ()
+    missing = MissingValues(CLEAN, params.missing)
+    shard, dropped = missing.drop(shard, untouched)
+
     # ---- the classes, by the train shard alone; a source's own test notes keep whatever label they have
     train_labels = [row for row, name in zip(labels, shard, strict=True) if name == "train"]
     classes = vocabulary(train_labels, params.min_notes_per_class, params.top_k)
@@ -72,28 +84,30 @@ def main():
             f"{CLEAN}: of the classes, {len(classes)} have at least {params.min_notes_per_class} notes in the train shard, and "
             "two are needed: lower split.min_notes_per_class or bring notes of more classes"
         )
-    shard, labels, rare, removed = restricted(
-        shard, labels, classes, single, untouched=("test",) if params.official else ()
-    )
+    shard, labels, rare, removed = restricted(shard, labels, classes, single, untouched)
     check_filled(shard, shares)
+    missing.fit(shard)
 
     # ---- the four files, in the order of the notes, and what is in them
     with ExitStack() as stack:
         writers = {
-            name: stack.enter_context(note_writer(SPLIT / f"{name}.parquet", metadata | {"classes": classes}))
+            name: stack.enter_context(
+                note_writer(SPLIT / f"{name}.parquet", metadata | {"classes": classes}, missing.fields)
+            )
             for name in SHARDS
         }
         row = 0
         for batch in tqdm(read_notes(CLEAN), desc="split", unit=" batches"):
             for note in batch:
                 if shard[row] is not None:
-                    writers[shard[row]].write([note | {"labels": labels[row]}])
+                    writers[shard[row]].write([note | missing.filled(row) | {"labels": labels[row]}])
                 row += 1
     write_json(METRICS, {
         **measures(),
         "classes": len(classes),
-        "left_out": {"rare_class": rare, "crosses_official_split": crossing},
+        "left_out": {"rare_class": rare, "crosses_official_split": crossing, **dropped},
         "labels_removed": removed,
+        **missing.measures(),
     })  # fmt: skip
 
 

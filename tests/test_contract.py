@@ -127,8 +127,19 @@ def test_init_files_are_empty():
             assert not file.read_text().strip(), f"{file} does something at import"
 
 
+TOOLS = sorted(file.stem for file in (ROOT / "tools").glob("*.py") if file.stem != "__init__")
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_each_tool_says_what_it_does(name):
+    shown = run_in(ROOT, "python", "-m", f"tools.{name}", "--help").stdout
+    text = ast.get_docstring(ast.parse((ROOT / "tools" / f"{name}.py").read_text()))
+    assert shown.startswith(f"usage: python -m tools.{name} ") and text.splitlines()[0] in shown
+
+
 HEAVY = {"torch", "transformers", "peft", "datasets", "accelerate", "mlflow", "sklearn", "imblearn", "fairlearn"}
 ALLOWED = {
+    "split": {"sklearn"},
     "rebalance": {"imblearn", "sklearn"},
     "finetune": {"torch", "transformers", "peft", "datasets", "accelerate", "sklearn"},
     "predict": {"torch", "transformers", "sklearn", "datasets"},

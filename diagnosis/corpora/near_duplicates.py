@@ -143,6 +143,28 @@ def clusters(sketches: Sketches, texts: Sequence[int], threshold: float) -> list
     return [root(row) for row in range(len(texts))]
 
 
+def across(sketches: Sketches, homes: np.ndarray, threshold: float) -> np.ndarray:
+    """For each text the corpora that hold it or a text whose Jaccard index with it is at least `threshold`.
+
+    Corpora are bits (uint64): `homes` says which hold each text. Looked at are pairs that share a bucket and tell one of them of a
+    corpus that it has not been found in; here nothing is joined through others.
+    """
+    rows, signatures, found = bands(threshold), sketches.signatures, homes.copy()
+    enough = PERMUTATIONS * (threshold - SLACK * (threshold * (1 - threshold) / PERMUTATIONS) ** 0.5)
+    for start in range(0, PERMUTATIONS - rows + 1, rows):
+        for members in _buckets(signatures[:, start : start + rows]):
+            for place, one in enumerate(members[:-1]):
+                others = members[place + 1 :]
+                others = others[(homes[others] & ~found[one] | homes[one] & ~found[others]) > 0]
+                likely = others[(signatures[others] == signatures[one]).sum(axis=1) >= enough]
+                for first in range(0, len(likely), COMPARED):
+                    block = likely[first : first + COMPARED]
+                    alike = block[jaccard(sketches[one], [sketches[other] for other in block]) >= threshold]
+                    found[alike] |= homes[one]
+                    found[one] |= np.bitwise_or.reduce(homes[alike])
+    return found
+
+
 def _buckets(band: np.ndarray) -> Iterator[np.ndarray]:
     """Rows that agree in the whole band (n, rows), two or more at a time; a hash may rarely bring in a stranger."""
     key = np.zeros(len(band), "u8")

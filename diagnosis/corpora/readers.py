@@ -1,6 +1,7 @@
 """The reader of each corpus, by its name in params.yaml."""
 
 from diagnosis.corpora.corpus import Corpus
+from diagnosis.corpora.fhir import open_fhir
 from diagnosis.corpora.medical_abstracts import open_medical_abstracts
 from diagnosis.corpora.mimic import open_mimic3, open_mimic4
 from diagnosis.corpora.mtsamples import open_mtsamples
@@ -18,6 +19,8 @@ def open_corpus(params) -> Corpus:
             )
         opener = open_mimic4 if params.corpus == "mimic4" else open_mimic3
         corpus = opener(params.path, params.labels, params.diagnoses)
+    elif params.corpus == "fhir":
+        corpus = open_fhir(params.path, params.labels, params.diagnoses)
     elif params.corpus == "table":
         corpus = open_table(params.path, params.table)
     else:

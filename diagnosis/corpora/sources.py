@@ -136,6 +136,12 @@ def json_records(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, dic
         yield record, _object(path, record, value)
 
 
+def json_object(path: Path, encoding: str = "utf-8") -> dict:
+    """The one object that a JSON file is. The file is held in memory."""
+    with _explained(path, lambda: 0, encoding), _open_text(path, encoding) as stream:
+        return _object(path, 1, _json(path, stream.read(), ""))
+
+
 def _json(path: Path, text: str, where: str):
     if not text.strip():
         raise UserError(f"{path} is empty: check how it was made")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StrictBool
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
 
 from diagnosis.corpora import demographics
 from diagnosis.corpora.corpus import Corpus, Tally
@@ -34,14 +34,15 @@ def _known(encoding: str) -> str:
 
 
 Column = Annotated[str, Field(min_length=1)]
+Columns = Annotated[list[Column], Field(min_length=1), BeforeValidator(lambda c: [c] if isinstance(c, str) else c)]
 
 
 class TableParams(Params):
-    """Column names by what they hold; null where the table has none."""
+    """Column names by what they hold; null where the table has none. Text and labels may lie in several columns."""
 
-    text: Column
+    text: Columns
     text_pair: Column | None
-    labels: Column
+    labels: Columns
     label_separator: Column | None
     note_id: Column | None
     patient_id: Column | None
@@ -60,8 +61,8 @@ class TableParams(Params):
     licence: str
     public: StrictBool
 
-    def columns(self) -> dict[str, str]:
-        """Column name by field, of the fields that are mapped."""
+    def columns(self) -> dict[str, str | list[str]]:
+        """Column name by field, of the fields that are mapped; of text and labels a list."""
         settings = ("label_separator", "encoding", "licence", "public")
         return {field: name for field, name in self if name is not None and field not in settings}
 
@@ -69,18 +70,19 @@ class TableParams(Params):
 def open_table(path: Path, params: TableParams) -> Corpus:
     """CSV, TSV, JSON Lines, JSON (an array of objects) or Parquet, by extension, each also with .gz.
 
-    A note has several labels where `label_separator` is given or the column holds lists.
+    A note has several labels where `label_separator` or several columns of them are given, or the column holds lists.
+    Its text columns are joined by line ends, those without text left out.
     """
-    for field in ("text", "text_pair"):
-        if getattr(params, field) == params.labels:
+    for field, names in (("text", params.text), ("text_pair", [params.text_pair])):
+        if both := [name for name in names if name in params.labels]:
             raise UserError(
-                f"params.yaml: ingest.table.{field} and ingest.table.labels are both {params.labels!r}: a note that is its own "
+                f"params.yaml: ingest.table.{field} and ingest.table.labels are both {both[0]!r}: a note that is its own "
                 "label teaches nothing, name two columns"
             )
     require(path, "check ingest.path")
     # The first label that is there decides: no need to read the whole file for it.
-    first = next((row["labels"] for _, row in _records(path, params) if row["labels"] is not None), None)
-    multi_label = params.label_separator is not None or isinstance(first, list)
+    stated = (value for _, row in _records(path, params) for value in row["labels"] if value is not None)
+    multi_label = params.label_separator is not None or len(params.labels) > 1 or isinstance(next(stated, None), list)
     return Corpus(
         rows=lambda tally: _rows(path, params, multi_label, tally),
         data_use={"corpus": "table", "licence": params.licence, "public": params.public},
@@ -93,7 +95,7 @@ def open_table(path: Path, params: TableParams) -> Corpus:
 def _records(path: Path, params: TableParams) -> Iterator[tuple[int, dict]]:
     """Yield (number from 1, {field: value}) of the mapped columns, whatever the file's type."""
     columns = params.columns()
-    names = set(columns.values())
+    names = {name for mapped in columns.values() for name in ([mapped] if isinstance(mapped, str) else mapped)}
     kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
     if kind in ("csv", "tsv"):
         records = csv_records(path, names, delimiter="\t" if kind == "tsv" else ",", encoding=params.encoding)
@@ -110,7 +112,13 @@ def _records(path: Path, params: TableParams) -> Iterator[tuple[int, dict]]:
     record, absent = 0, names  # JSON objects may leave out what is null, but not in every record
     for record, row in records:
         absent = absent - row.keys() if absent else absent
-        yield record, {field: row.get(name) for field, name in columns.items()}
+        yield (
+            record,
+            {
+                field: row.get(name) if isinstance(name, str) else [row.get(each) for each in name]
+                for field, name in columns.items()
+            },
+        )
     if record and absent and kind in ("jsonl", "ndjson", "json"):
         raise UserError(f"{path} has no field '{min(absent)}' in any record: check the mapping in params.yaml")
 
@@ -119,6 +127,8 @@ def _rows(path: Path, params: TableParams, multi_label: bool, tally: Tally) -> I
     ids = Unique(path, "note_id")
     for record, values in _records(path, params):
         labels = _labels(path, record, values.pop("labels"), params.label_separator, multi_label)
+        parts = [as_text(path, record, part) or "" for part in values["text"]]
+        values["text"] = "\n".join(part for part in parts if part.strip())
         row = {field: as_text(path, record, value) for field, value in values.items()}
         if (row.get("patient_id") or "").strip() in MISSING:
             row["patient_id"] = None  # or all of them would be one patient
@@ -146,13 +156,15 @@ def _rows(path: Path, params: TableParams, multi_label: bool, tally: Tally) -> I
             }
 
 
-def _labels(path: Path, record: int, value, separator: str | None, multi_label: bool) -> list[str]:
-    """A cell's labels, sorted and unique; none where it is `MISSING`."""
-    if multi_label and isinstance(value, list):
-        parts = [as_text(path, record, part) or "" for part in value]
-    else:
-        text = as_text(path, record, value) or ""
-        parts = text.split(separator) if separator else [text]
+def _labels(path: Path, record: int, cells: list, separator: str | None, multi_label: bool) -> list[str]:
+    """The labels in a record's cells, sorted and unique; a cell that is `MISSING` has none."""
+    parts = []
+    for value in cells:
+        if multi_label and isinstance(value, list):
+            parts += [as_text(path, record, part) or "" for part in value]
+        else:
+            text = as_text(path, record, value) or ""
+            parts += text.split(separator) if separator else [text]
     return sorted({part.strip() for part in parts} - MISSING)
 
 
