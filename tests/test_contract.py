@@ -94,7 +94,7 @@ def test_paths_in_the_script_are_declared(name):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_params_section_is_declared_and_complete(name):
-    """A stage loads its own section and no other, and every key of it is a field of its Params."""
+    """A stage loads its own section and no other, and declares it. (That every key is a field, the Params class itself refuses.)"""
     text = (ROOT / "stages" / f"{name}.py").read_text()
     sections = set(re.findall(r"\.load\(\"(\w+)\"\)", text))
     assert sections == {name}
