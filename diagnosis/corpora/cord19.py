@@ -1,5 +1,6 @@
 """CORD-19 (Wang et al. 2020): papers on coronaviruses, title, abstract and body as unlabelled text, in both metadata schemas."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,7 @@ PLACES = ["sha", "pmcid", "publish_time", "pmc_json_files", "pdf_json_files", "f
 def open_cord19(path: Path) -> Corpus:
     """`path` is the folder with metadata.csv and the parses (document_parses/, or the early comm_use_subset/ and the like), or that CSV."""
     metadata = file_or_in_folder(path, "metadata")
-    licences = {row["license"].strip() or "unstated" for _, row in csv_records(metadata, COLUMNS)}
+    licences = {_licence(row) for _, row in csv_records(metadata, COLUMNS)}
     return Corpus(
         rows=lambda tally: _rows(metadata, tally),
         data_use={
@@ -38,7 +39,7 @@ def _rows(metadata: Path, tally: Tally) -> Iterator[dict]:
             tally.skipped["repeated_cord_uid"] += 1
             continue
         places = _places(metadata, record, row)
-        file = next((file for file in places if file.is_file()), None)
+        file = next((file for file in places if os.path.isfile(file)), None)  # also of a name too long for a file
         if places and file is None:
             tally.skipped["parses_not_there"] += 1  # not skipped for it: the abstract may be in the table
         abstract, body = _parse(file) if file else ("", "")
@@ -50,11 +51,17 @@ def _rows(metadata: Path, tally: Tally) -> Iterator[dict]:
         year = re.match(r"[0-9]{4}\b", row["publish_time"].strip())
         yield {
             "note_id": f"cord19-{uid}",
-            "source": f"cord19 {row['license'].strip() or 'unstated'}",
+            "source": f"cord19 {_licence(row)}",
             "period": year.group() if year else None,
             "text": "\n".join(filter(None, [row["title"].strip(), abstract, body])),
             "labels": [],
         }
+
+
+def _licence(row: dict) -> str:
+    """As the table writes it: cc-by, els-covid, ..."""
+    licence = row["license"].strip()
+    return licence if re.fullmatch(r"[a-z0-9][a-z0-9. -]{0,29}", licence) else "unstated"
 
 
 def _places(metadata: Path, record: int, row: dict) -> list[Path]:

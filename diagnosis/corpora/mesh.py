@@ -47,7 +47,11 @@ def _descriptors(file: Path):
             raise UserError(
                 f"{file}, record {record}: a descriptor without DescriptorUI or DescriptorName: copy it again"
             )
-        yield (ui, name), name, [number.text or "" for number in element.iterfind("TreeNumberList/TreeNumber")]
+        yield (
+            (ui, name),
+            name,
+            [(number.text or "").strip() for number in element.iterfind("TreeNumberList/TreeNumber")],
+        )
 
 
 def _tree_lines(file: Path):

@@ -13,18 +13,11 @@ LINES = frozenset("title p sec list-item def-item disp-quote disp-formula verse-
 SKIP = frozenset(  # tables and figures are no prose, and the TeX beside a formula holds a document's preamble
     "table-wrap table-wrap-group fig fig-group supplementary-material media graphic object-id fn tex-math annotation".split()
 )
-URL = re.compile(r"creativecommons\.org/(?:licenses|publicdomain)/([a-z-]+)(?:/(\d\.\d))?", re.IGNORECASE)
-NAMED = re.compile(
-    r"creative commons (attribution[a-z -]*?)(?: (\d\.\d))?(?: [a-z]+| \d\.\d)? licen[sc]e", re.IGNORECASE
+URL = re.compile(
+    r"creativecommons\.org/(?:licenses|publicdomain)/(by[a-z-]{0,9}|zero|mark)(?:/(\d\.\d))?", re.IGNORECASE
 )
-TERMS = {
-    "noncommercial": "NC",
-    "non-commercial": "NC",
-    "noderiv": "ND",
-    "no-deriv": "ND",
-    "sharealike": "SA",
-    "share-alike": "SA",
-}
+NAMED = re.compile(r"creative commons (attribution.{0,60}?)licen[sc]e", re.IGNORECASE)
+TERMS = {"noncommercial": "NC", "noderiv": "ND", "sharealike": "SA"}
 
 
 def open_pmc(path: Path) -> Corpus:
@@ -88,8 +81,9 @@ def licence(front: Element | None) -> str | None:
         name = {"zero": "CC0", "mark": "CC-PDM"}.get(terms.lower(), f"CC-{terms.upper()}")
         return f"{name}-{version}" if version else name
     if found := NAMED.search(text):
-        terms = [short for name, short in TERMS.items() if name in found.group(1).lower()]
-        return "-".join(["CC", "BY", *terms, *filter(None, [found.group(2)])])
+        words = re.sub("[ -]", "", found.group(1).lower())
+        terms = [short for name, short in TERMS.items() if name in words] + re.findall(r"\d\.\d", words)[:1]
+        return "-".join(["CC", "BY", *terms])
     return "CC0" if re.search(r"\bCC0\b", text) else None
 
 
