@@ -74,6 +74,7 @@ def test_pubmedqa_real():
         f"pubmedqa-{pmid}": answer for pmid, answer in json.loads((QA / "test_ground_truth.json").read_text()).items()
     }
     assert Counter(row["split"] for row in rows) == {"train": 500, "test": 500}
+    assert max(len(row["text"].split()) for row in rows) == 31
     source = json.loads((QA / "ori_pqal.json").read_text())
     for row in rows:
         item = source[row["note_id"].removeprefix("pubmedqa-")]
@@ -129,6 +130,7 @@ def test_pubmedqa_through_the_stage_and_no_answer_in_it(stage):
         ({"QUESTION": "\ud800"}, None, ["record 2", "surrogate"]),
         ({}, ["1"], ["test_ground_truth.json", "not a JSON object keyed by PMID"]),
     ],
+    ids=["disagree", "unknown_pmid", "other_case", "no_answer", "list", "contexts", "context", "surrogate", "truth"],
 )  # fmt: skip
 def test_pubmedqa_refuses(tmp_path, changes, truth, parts):
     refused("pubmedqa", pubmedqa(tmp_path, changes, truth), *parts)
@@ -456,6 +458,7 @@ def test_pmc_structure(tmp_path):
         ("<license xlink:href='https://www.elsevier.com/open-access/userlicense/1.0/'/>", None),
         ("", None),
     ],
+    ids=["nc_nd", "cc0", "public_domain", "named", "named_nc_nd", "named_sa", "named_cc0", "copyright", "free", "publisher", "none"],
 )  # fmt: skip
 def test_licences(tmp_path, permissions, expected):
     file = write(tmp_path / "a.xml", jats(permissions=permissions))
@@ -554,6 +557,7 @@ def test_cord19_where_the_parses_lie(tmp_path):
         ("x.json", f'{{"body_text": [{{"text": "{CANARY}', ["not valid JSON"]),
         ("x.json", b"\xff\xfe\x00", ["x.json is not utf-8"]),
     ],
+    ids=["parent", "absolute", "array", "body", "abstract", "text", "cut_off", "encoding"],
 )  # fmt: skip
 def test_cord19_refuses(tmp_path, place, content, parts):
     cord19(tmp_path / "in", LATE, ["1", "", CANARY, CANARY, "cc-by", "", "", place, ""])
@@ -629,10 +633,13 @@ def test_hostile_xml(tmp_path, corpus, attack):
     doctype, text, part = HOSTILE[attack]
     text = f"{CANARY} {text}"
     content = pubmed(article(1, text), doctype=doctype) if corpus == "pubmed" else doctype + jats(title=text)
+    file = write(tmp_path / "a.xml", content)
     tracemalloc.start()
-    refused(corpus, write(tmp_path / "a.xml", content), "a.xml, line ", part)
-    assert tracemalloc.get_traced_memory()[1] < 30e6
-    tracemalloc.stop()
+    try:
+        refused(corpus, file, "a.xml, line ", part)
+        assert tracemalloc.get_traced_memory()[1] < 30e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("corpus", ["pubmed", "pmc"])
