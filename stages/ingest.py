@@ -9,7 +9,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from diagnosis.corpora.conflicts import Policy, label_ceilings, resolve
-from diagnosis.corpora.corpus import Tally
+from diagnosis.corpora.corpus import Corpus, Tally
 from diagnosis.corpora.gold import read_spans, write_spans
 from diagnosis.corpora.near_duplicates import Sketches, fingerprint, named_clusters, words
 from diagnosis.corpora.readers import open_corpus
@@ -25,7 +25,10 @@ METRICS = Path("metrics/ingest.json")
 
 
 class IngestParams(Params):
-    corpus: Literal["mimic4", "mimic3", "mtsamples", "medical_abstracts", "symptom2disease", "fhir", "table"]
+    corpus: Literal[
+        "mimic4", "mimic3", "mtsamples", "medical_abstracts", "symptom2disease", "fhir", "pubmedqa", "pubmed", "pmc", "cord19",
+        "table",
+    ]  # fmt: skip
     path: Path
     labels: Literal["chapter", "category", "code", "own"]
     diagnoses: Literal["primary", "all"]
@@ -61,15 +64,16 @@ def main():
     official = [corpus.official_split and split != "train" for split in splits]
     resolved = resolve(texts, patients, labels, official, params.conflicts, corpus.document_types)
     kept = [row for row, own in enumerate(resolved.labels) if own is not None]
-    check(params, kept, resolved.labels, tally)
+    check(params, kept, resolved.labels, tally, corpus)
     kept_ids, kept_texts = [ids[row] for row in kept], [texts[row] for row in kept]
     names = named_clusters(kept_ids, kept_texts, sketches, params.near_duplicate_jaccard)
     cluster = dict(zip(kept, names, strict=True))
 
     # ---- second reading: the note table, and the corpus' known identifiers
+    labelled = "multi_label" if corpus.multi_label or params.conflicts == "set" else "single_label"
     metadata = {
         "corpus": corpus.data_use["corpus"],
-        "task": "multi_label" if corpus.multi_label or params.conflicts == "set" else "single_label",
+        "task": "unlabelled" if corpus.unlabelled else labelled,
         "text_pair": corpus.text_pair,
         "data_use": corpus.data_use,
         "official_split": corpus.official_split,
@@ -113,14 +117,14 @@ def main():
     })  # fmt: skip
 
 
-def check(params: IngestParams, kept: list[int], labels: list[list[str] | None], tally: Tally) -> None:
-    """Raises UserError where no note is left or all have the same label."""
+def check(params: IngestParams, kept: list[int], labels: list[list[str] | None], tally: Tally, corpus: Corpus) -> None:
+    """Raises UserError where no note is left or all have the same label, if they have any."""
     left_out = ", ".join(f"{reason} {count}" for reason, count in sorted(tally.skipped.items())) or "nothing skipped"
     if not kept:
         raise UserError(
             f"{params.path}: no note is left ({left_out}): check the files, ingest.labels and ingest.conflicts"
         )
-    if len({label for row in kept for label in labels[row]}) < 2:
+    if not corpus.unlabelled and len({label for row in kept for label in labels[row]}) < 2:
         raise UserError(
             f"{params.path}: all notes have the same class ({left_out}): nothing can be learnt from one class"
         )

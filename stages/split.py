@@ -58,6 +58,11 @@ class SplitParams(Params):
 def main():
     params = SplitParams.load("split")
     shares, metadata = params.shares(), read_metadata(CLEAN)
+    if metadata.get("task") == "unlabelled":
+        raise UserError(
+            f"{CLEAN} is text without labels: it serves domain-adaptive pre-training, not classification; to classify, set "
+            "ingest.corpus to one with labels (docs/data.md; PubMed has them where MeSH lies beside it)"
+        )
     ids = open_notes(CLEAN).read(["note_id", "patient_id", "duplicate_cluster", "labels", "split"]).to_pydict()
     note_ids, patients, clusters, labels = ids["note_id"], ids["patient_id"], ids["duplicate_cluster"], ids["labels"]
     single = metadata.get("task") == "single_label"

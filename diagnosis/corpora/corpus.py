@@ -19,13 +19,14 @@ class Corpus(NamedTuple):
     """A corpus ready to be read.
 
     `rows(tally)` yields dicts with the note table's columns (labels sorted and unique) and yields the same again each
-    time it is called. `document_types` are classes that name a kind of document and no diagnosis. `gold` is a CSV
+    time it is called; those of an `unlabelled` corpus have no labels. `document_types` are classes that name a kind of document and no diagnosis. `gold` is a CSV
     with note_id, start, end, kind, origin of the corpus' known identifiers, where it has one.
     """
 
     rows: Callable[[Tally], Iterator[dict]]
     data_use: dict
     multi_label: bool = False
+    unlabelled: bool = False
     text_pair: bool = False
     official_split: bool = False
     document_types: frozenset[str] = frozenset()

@@ -1,10 +1,14 @@
 """The reader of each corpus, by its name in params.yaml."""
 
+from diagnosis.corpora.cord19 import open_cord19
 from diagnosis.corpora.corpus import Corpus
 from diagnosis.corpora.fhir import open_fhir
 from diagnosis.corpora.medical_abstracts import open_medical_abstracts
 from diagnosis.corpora.mimic import open_mimic3, open_mimic4
 from diagnosis.corpora.mtsamples import open_mtsamples
+from diagnosis.corpora.pmc import open_pmc
+from diagnosis.corpora.pubmed import open_pubmed
+from diagnosis.corpora.pubmedqa import open_pubmedqa
 from diagnosis.corpora.symptom2disease import open_symptom2disease
 from diagnosis.corpora.table import open_table
 from diagnosis.errors import UserError
@@ -28,6 +32,10 @@ def open_corpus(params) -> Corpus:
             "mtsamples": open_mtsamples,
             "medical_abstracts": open_medical_abstracts,
             "symptom2disease": open_symptom2disease,
+            "pubmedqa": open_pubmedqa,
+            "pubmed": open_pubmed,
+            "pmc": open_pmc,
+            "cord19": open_cord19,
         }[params.corpus](params.path)
     if params.conflicts == "specific" and not corpus.document_types:
         raise UserError(

@@ -171,6 +171,12 @@ def parquet_records(path: Path, columns: Iterable[str]) -> Iterator[tuple[int, d
                 yield record, {name: row[column] for name, column in place.items()}
 
 
+def json_content(path: Path):
+    """What a JSON file holds, all of it in memory."""
+    with _explained(path, lambda: 0, "utf-8"), _open_text(path, "utf-8") as stream:
+        return _json(path, stream.read(), "")
+
+
 def as_text(path: Path, record: int, value) -> str | None:
     """A JSON or Parquet value as text: null and NaN are None, 7 and 7.0 are "7", lists and objects are refused."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -190,6 +196,16 @@ def as_text(path: Path, record: int, value) -> str | None:
         except UnicodeEncodeError:
             raise UserError(f"{path}, record {record}: half a surrogate pair (\\ud800-\\udfff): mend it") from None
     return text
+
+
+@contextmanager
+def open_bytes(path: Path, record):
+    """A plain or gzipped file's bytes; failures become one line. `record()` is the last one read in full."""
+    with _explained(path, record, "utf-8"):
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: a file belongs here")
+        with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as stream:
+            yield stream
 
 
 @contextmanager
