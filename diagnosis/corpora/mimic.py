@@ -18,6 +18,12 @@ from diagnosis.corpora.sources import Unique, csv_records, find, find_required
 from diagnosis.errors import UserError
 
 LICENCE = "PhysioNet Credentialed Health Data License 1.5.0"
+TERMS = {
+    "licence": LICENCE,
+    "public": False,
+    "legal_basis": "de-identified by HIPAA Safe Harbor, 45 CFR 164.514(b)(2); consent waived by the review board",
+    "region": "US",
+}
 INVENTED = {"corpus": "synthetic", "licence": "CC0-1.0 (invented)", "public": True}
 
 
@@ -56,7 +62,7 @@ def open_mimic4(path: Path, level: icd.Level, diagnoses: str) -> Corpus:
     tables = {name: find_required(path, name, ("hosp",)) for name in ("patients", "admissions", "diagnoses_icd")}
     gold = path / "truth" / "phi_spans.csv.gz"
     invented = is_marked(path / "truth" / "README.md", notes)
-    data_use = INVENTED if invented else {"corpus": "mimic4", "licence": LICENCE, "public": False}
+    data_use = INVENTED if invented else {"corpus": "mimic4"} | TERMS
     admissions = _admissions(tables["admissions"], "race", _patients4(tables["patients"]))
     labels, flaws = _labels(tables["diagnoses_icd"], "icd_code", "icd_version", level, diagnoses, admissions)
     services = _services(find(path, "services", ("hosp",)))
@@ -78,7 +84,7 @@ def open_mimic3(path: Path, level: icd.Level, diagnoses: str) -> Corpus:
     hospital = Hospital("mimic3", admissions, labels, _services(find(path, "services")), flaws)
     return Corpus(
         rows=lambda tally: _notes3(notes, hospital, tally),
-        data_use={"corpus": "mimic3", "licence": LICENCE, "public": False},
+        data_use={"corpus": "mimic3"} | TERMS,
         multi_label=diagnoses == "all",
     )
 
