@@ -4,7 +4,6 @@ import json
 import shutil
 import socket
 import threading
-import time
 from datetime import date, timedelta
 from pathlib import Path
 
