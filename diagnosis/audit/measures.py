@@ -209,12 +209,11 @@ def flow(counts: dict[str, Counter], patients: dict[str | None, int], comparison
         if (value,) in shown and all((value, stage) in told | zeros for stage in stages[1:]):
             low, high = wilson(kept, size, quantile())
             result[value] = {
-                "patients": size,
                 "notes": {stage: counts[stage][value] for stage in stages},
                 "kept": {"value": kept, "low": low, "high": high},
                 **between,
                 **verdict,
             }
         else:
-            result[value] = {"patients": f">={min_count}", **verdict}
+            result[value] = verdict
     return result

@@ -57,23 +57,27 @@ def plot_lengths(path: Path, table: pd.DataFrame, window: int, longest: int | No
     figure = figure_of(8, 3.6)
     axes = figure.add_subplot()
     far = max(int(np.quantile(tokens, 0.995)), int(window * 1.15))
-    edges = np.linspace(0, far, 61)
-    heights, _ = np.histogram(np.minimum(tokens, far), edges)
-    colours = [RED if start >= window else INK for start in edges[:-1]]
-    axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color=colours, edgecolor="white", linewidth=0.3)
-    longer = (tokens > window).mean()
-    axes.axvline(window, color=RED, linewidth=1.5)
-    top = max(heights.max(), 1)
-    axes.text(window, top * 1.12, f" window: {window} tokens\n {longer:.1%} of notes are longer", color=RED, fontsize=8, va="top",
-              ha="left" if window < far * 0.7 else "right")  # fmt: skip
+    width = window / max(round(60 * window / far), 1)  # the window is the edge of a bar
+    edges = np.arange(0, far + width, width)
+    heights, _ = np.histogram(np.minimum(tokens, edges[-1]), edges)
+    beyond = np.arange(1, len(edges)) * width > window * 1.001
+    axes.bar(
+        edges[:-1], heights, width, align="edge", color=np.where(beyond, RED, INK), edgecolor="white", linewidth=0.3
+    )
+    top, share = max(heights.max(), 1), (tokens > window).mean()
+    marks = [(window, RED, "-", f"window: {window} tokens; {share:.1%} of notes are longer", 1.28)]
     if longest is not None and window < longest < far:
-        axes.axvline(longest, color=GREY, linewidth=1.5, linestyle="--")
-        axes.text(longest, top * 0.95, f" the model's most: {longest}", color=GREY, fontsize=8, va="top")
+        marks.append((longest, GREY, "--", f"the model takes {longest}", 1.16))
+    for place, colour, line, text, height in marks:
+        axes.plot([place, place], [0, height * top], color=colour, linewidth=1.5, linestyle=line)
+        right = place > far * 0.6
+        axes.text(place, height * top, f"{text}  " if right else f"  {text}", color=colour, fontsize=8, va="top",
+                  ha="right" if right else "left")  # fmt: skip
     axes.set_title("Length of the notes, all shards", fontsize=11, loc="left")
-    axes.set_xlabel("tokens of the base model" + (f"; the last bar holds all from {edges[-2]:.0f} on" if tokens.max() > far else ""),
+    axes.set_xlabel("tokens of the base model" + (f"; the last bar holds all from {edges[-2]:.0f} on" if tokens.max() > edges[-1] else ""),
                     fontsize=9)  # fmt: skip
     axes.set_ylabel("notes", fontsize=9)
-    axes.set(xlim=(0, far), ylim=(0, top * 1.15))
+    axes.set(xlim=(0, edges[-1]), ylim=(0, top * 1.32))
     axes.grid(axis="y", color="#e3e5e8")
     bare(axes, "top", "right")
     save(figure, path)
