@@ -3,7 +3,6 @@
 import json
 import random
 import shutil
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -62,7 +61,6 @@ def audit(folder: Path, max_tokens: int = 64, **changes) -> tuple[int, str]:
             "finetune": params["finetune"] | {"max_tokens": max_tokens},
         },
     )
-    sys.modules.pop("stages.audit_data", None)
     from stages.audit_data import main
 
     try:

@@ -1,6 +1,7 @@
 """Data-use terms: filled and validated at ingest, carried to every artefact, and asked before anything is sent."""
 
 import json
+import re
 import shutil
 import socket
 import threading
@@ -11,14 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, run_in
 from pydantic import ValidationError
-from ruamel.yaml import YAML
 from test_contract import STAGES, covers, declared
 from test_publish import client, dump, empty_store, entries, publish, runs  # noqa: F401  fixtures
 from test_repro import ENV
 from toy import metadata, write_training
 
 from diagnosis.corpora.mimic import LICENCE, TERMS
-from diagnosis.data_use import LICENCES, DataUse, check_sending, is_local, permits, shown, strictest
+from diagnosis.data_use import LICENCES, DataUse, check_sending, check_unpushable, is_local, permits, shown, strictest
 from diagnosis.errors import UserError
 from diagnosis.notes import read_metadata
 from diagnosis.scores.predictions import prediction_writer
@@ -209,30 +209,37 @@ def test_a_date_is_in_quotes(folder):
     assert logged_params(params_of(read_stages(Path("dvc.lock")))) == {"ingest.data_use.expiry": "2027-12-31"}
 
 
-@pytest.mark.parametrize("tracked", ["raw/own.csv", "raw"])
-def test_notes_that_dvc_push_would_send_are_refused(stage, folder, tracked):
+def test_notes_that_dvc_push_would_send_are_refused(stage, folder):
     changes = own(folder)
     run_in(folder, "git", "init", "-q")
     run_in(folder, "dvc", "init", "-q")
-    run_in(folder, "dvc", "add", "-q", tracked)
+    run_in(folder, "dvc", "add", "-q", "raw/own.csv")
     code, line = stage("ingest", changes)
-    file = f"{tracked}.dvc"
     assert (
         code == 1
-        and f"{file} lets `dvc push` send notes that are not public to a remote: add `push: false` to its out" in line
+        and "raw/own.csv.dvc lets `dvc push` send notes that are not public to a remote: add `push: false`" in line
     )
     assert stage("ingest", changes | {"table": {"public": True}}) == (0, "")
 
-    # ---- what the line says helps, and outlives the next `dvc add`
-    with open(file, "a") as stream:
-        stream.write("  push: false\n")
+    # ---- what README says helps, and outlives the next `dvc add`
+    (command,) = re.findall(r"`(printf .*? >> data/raw/ours.csv.dvc)`", (ROOT / "README.md").read_text())
+    run_in(folder, "sh", "-c", command.replace("data/raw/ours.csv.dvc", "raw/own.csv.dvc"))
     (folder / "raw/own.csv").write_text((folder / "raw/own.csv").read_text() + "another note,a\n")
-    run_in(folder, "dvc", "add", "-q", tracked)
-    assert YAML(typ="safe").load(Path(file))["outs"][0]["push"] is False
+    run_in(folder, "dvc", "add", "-q", "raw/own.csv")
     assert stage("ingest", changes) == (0, "")
-    run_in(folder, "dvc", "remote", "add", "-d", "away", str(folder / "away"))
+    (folder / ".dvc/config").write_text(f"[core]\n    remote = away\n['remote \"away\"']\n    url = {folder}/away\n")
     run_in(folder, "dvc", "push", "-q")
     assert not [path for path in folder.glob("away/**/*") if path.is_file()]
+
+
+@pytest.mark.parametrize("file", ["raw.dvc", "raw/mimic/note.csv.dvc"])
+def test_what_dvc_add_wrote_above_and_below_counts_too(folder, file):
+    (folder / "raw/mimic").mkdir(parents=True)
+    (folder / file).write_text("outs:\n- md5: '0'\n  path: note.csv\n")
+    with pytest.raises(UserError, match=f"{file} lets"):
+        check_unpushable(Path("raw/mimic"))
+    (folder / file).write_text("outs:\n- md5: '0'\n  path: note.csv\n  push: false\n")
+    check_unpushable(Path("raw/mimic"))
 
 
 def test_the_docs_state_each_corpus_terms():
