@@ -9,9 +9,10 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
+from diagnosis.disclosure import missing, rounded, sizes, tellable
 from diagnosis.errors import UserError, run
 from diagnosis.fairness.compare import METRICS, compare, described, frame, part_of, score
-from diagnosis.fairness.groups import groupings, missing, read_groups, rounded, sizes, tellable
+from diagnosis.fairness.groups import groupings, read_groups
 from diagnosis.fairness.plot import forest
 from diagnosis.files import write_json
 from diagnosis.params import Params

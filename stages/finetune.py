@@ -18,7 +18,7 @@ from diagnosis.training.device import check_precision, out_of_memory_explained, 
 from diagnosis.training.inference import CARD
 from diagnosis.training.model import load_base, longest_input, merged, save_model, start_at_prior, with_lora
 from diagnosis.training.tokens import takes_types
-from diagnosis.training.trainer import curves, make_trainer, summary, train_or_resume
+from diagnosis.training.trainer import check_live_view, curves, make_trainer, summary, train_or_resume
 
 BALANCED = Path("data/balanced.parquet")
 VALIDATION = Path("data/split/validation.parquet")
@@ -61,6 +61,7 @@ def main():
     device = prepare_device(params.threads)
     check_precision(params.precision, device)
     metadata = read_task(BALANCED)
+    check_live_view(metadata["data_use"])
     classes, multi_label = metadata["classes"], metadata["task"] == "multi_label"
     if not {"train_prior", "balanced_prior"} <= metadata.keys():
         raise UserError(f"{BALANCED} does not state its class priors: run `dvc repro rebalance`")

@@ -14,6 +14,7 @@ from diagnosis.corpora.gold import read_spans, write_spans
 from diagnosis.corpora.near_duplicates import Sketches, fingerprint, named_clusters, words
 from diagnosis.corpora.readers import open_corpus
 from diagnosis.corpora.table import TableParams
+from diagnosis.data_use import DataUseParams, check_unpushable
 from diagnosis.errors import UserError, run
 from diagnosis.files import write_json
 from diagnosis.notes import note_writer
@@ -37,11 +38,15 @@ class IngestParams(Params):
     min_count: int = Field(ge=1)
     seed: int = Field(ge=0, lt=2**32)
     table: TableParams
+    data_use: DataUseParams
 
 
 def main():
     params = IngestParams.load("ingest")
     corpus = open_corpus(params)
+    terms = params.data_use.over(corpus.data_use)
+    if not terms.public:
+        check_unpushable(params.path)
 
     # ---- first reading: what each note is, by numbers; its text is not kept
     tally, sketches = Tally(), Sketches(params.seed, NOTES.parent)
@@ -72,10 +77,10 @@ def main():
     # ---- second reading: the note table, and the corpus' known identifiers
     labelled = "multi_label" if corpus.multi_label or params.conflicts == "set" else "single_label"
     metadata = {
-        "corpus": corpus.data_use["corpus"],
+        "corpus": terms.corpus,
         "task": "unlabelled" if corpus.unlabelled else labelled,
         "text_pair": corpus.text_pair,
-        "data_use": corpus.data_use,
+        "data_use": terms.plain(),
         "official_split": corpus.official_split,
     }
     characters = {}

@@ -1,12 +1,15 @@
 """Copy what the other stages wrote into MLflow: one run per experiment, however often and wherever it is published."""
 
+import json
 import os
 import subprocess
 import time
+from datetime import date
 from pathlib import Path
 
 from pydantic import Field
 
+from diagnosis.data_use import DataUse, check_sending
 from diagnosis.errors import UserError, run
 from diagnosis.files import read_json, written_aside
 from diagnosis.params import Params
@@ -49,6 +52,8 @@ def main():
     for path, md5 in files.items():
         check_written(path, md5)
     metrics = {Path(path).stem: read_json(Path(path)) for path in files if path.startswith("metrics/")}
+    terms = DataUse.of(metrics["ingest"]["data_use"])
+    check_sending(terms, uri, "this run", date.today())
     points = [(name, 0, value) for name, value in logged_metrics(metrics).items()]
     points += [point for path in files if path.endswith(".csv") for point in read_curves(Path(path))]
     values = params_of(stages)
@@ -58,7 +63,12 @@ def main():
         "test_set": hashes[TEST],
         "test_looked": "true" if looked else "false",
         "corpus": metrics["ingest"]["corpus"],
-        "licence": metrics["ingest"]["data_use"]["licence"],
+        "licence": terms.licence,
+        **{
+            f"data_use.{name}": text_of(value)
+            for name, value in terms.plain().items()
+            if name not in ("corpus", "licence")
+        },
         "dvc_experiment": os.environ.get("DVC_EXP_NAME"),
         "mlflow.source.git.commit": baseline_commit(),
     }
@@ -89,6 +99,11 @@ def main():
     with written_aside(note) as partial:
         partial.write_text(run_id)
     print(f"publish: run {key[:8]} is in MLflow{' already' if finished else ''}")
+
+
+def text_of(value) -> str | None:
+    """A tag's value, as MLflow takes it: a list as JSON, true as true."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def is_result(path: str) -> bool:

@@ -8,8 +8,9 @@ from fairlearn.metrics import MetricFrame, count
 from scored import CLASSES, prediction_rows, random_shard, write_predictions, write_shard
 from sklearn.metrics import accuracy_score, recall_score
 
+from diagnosis.disclosure import rounded, tellable
 from diagnosis.fairness.compare import METRICS, Group, compare, frame, part_of, score
-from diagnosis.fairness.groups import groupings, rounded, tellable
+from diagnosis.fairness.groups import groupings
 from diagnosis.files import sha256
 
 FAST = {"bootstrap_samples": 60, "groups": ["sex", "race"]}

@@ -47,8 +47,10 @@ def test_stage_in_a_folder_of_its_own(name, done, tmp_path, tiny_model):
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
-    sections = STAGES[name]["params"]
-    write_params(tmp_path, {section: tiny_params(tiny_model)[section] for section in sections})
+    declared_params, own = tiny_params(tiny_model), {}
+    for section, *key in (param.split(".") for param in STAGES[name]["params"]):
+        own[section] = {key[0]: declared_params[section][key[0]]} if key else declared_params[section]
+    write_params(tmp_path, own)
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
 
     run_in(tmp_path, "python", "-m", f"stages.{name}", env={"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"})

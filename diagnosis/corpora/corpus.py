@@ -19,7 +19,8 @@ class Corpus(NamedTuple):
     """A corpus ready to be read.
 
     `rows(tally)` yields dicts with the note table's columns (labels sorted and unique) and yields the same again each
-    time it is called; those of an `unlabelled` corpus have no labels. `document_types` are classes that name a kind of document and no diagnosis. `gold` is a CSV
+    time it is called; those of an `unlabelled` corpus have no labels. `data_use` states corpus, licence and public, and whatever
+    else of DataUse the source says. `document_types` are classes that name a kind of document and no diagnosis. `gold` is a CSV
     with note_id, start, end, kind, origin of the corpus' known identifiers, where it has one.
     """
 

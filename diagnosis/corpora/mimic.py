@@ -18,6 +18,12 @@ from diagnosis.corpora.sources import Unique, csv_records, find, find_required
 from diagnosis.errors import UserError
 
 LICENCE = "PhysioNet Credentialed Health Data License 1.5.0"
+TERMS = {
+    "licence": LICENCE,
+    "public": False,
+    "legal_basis": "de-identified by HIPAA Safe Harbor, 45 CFR 164.514(b)(2); consent waived by the review board",
+    "region": "US",
+}
 INVENTED = {"corpus": "synthetic", "licence": "CC0-1.0 (invented)", "public": True}
 
 

@@ -12,7 +12,13 @@ def open_symptom2disease(path: Path) -> Corpus:
     file = file_or_in_folder(path, "symptom2disease")
     return Corpus(
         rows=lambda tally: _rows(file, tally),
-        data_use={"corpus": "symptom2disease", "licence": "unstated (published on Kaggle)", "public": True},
+        # Without a licence nobody was given the right to pass anything on.
+        data_use={
+            "corpus": "symptom2disease",
+            "licence": "unstated (published on Kaggle)",
+            "public": True,
+            "allowed_targets": ["local"],
+        },
     )
 
 

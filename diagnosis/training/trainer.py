@@ -1,6 +1,7 @@
 """HF's Trainer with this project's loss, early stopping that survives a kill, and curves that do too."""
 
 import os
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from datasets import Dataset
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
 
+from diagnosis.data_use import DataUse, check_sending
 from diagnosis.errors import UserError
 from diagnosis.training.checkpoints import KeepLastAndBest, last_checkpoint, read_state
 from diagnosis.training.dataset import Collator
@@ -136,6 +138,15 @@ def live_view() -> str:
     if target not in (known := ["none", *sorted(get_available_reporting_integrations())]):
         raise UserError(f"DIAGNOSIS_REPORT_TO is {target}: of those installed here, choose one of {', '.join(known)}")
     return target
+
+
+def check_live_view(data_use: dict) -> None:
+    """Raises UserError where the training would be shown to whom the notes' terms do not allow: before a note is read."""
+    target = live_view()
+    if target != "none":
+        # Where no address is known it is the integration's own service; tensorboard writes to a folder.
+        address = {"mlflow": os.environ.get("MLFLOW_TRACKING_URI") or "mlruns", "tensorboard": "runs"}.get(target)
+        check_sending(DataUse.of(data_use), address or f"{target}://", "the live view of the training", date.today())
 
 
 def train_or_resume(trainer: NoteTrainer, patience: int) -> int:
