@@ -17,9 +17,8 @@ from diagnosis.corpora.invented import is_marked
 from diagnosis.corpora.sources import Unique, csv_records, find, find_required
 from diagnosis.errors import UserError
 
-LICENCE = "PhysioNet Credentialed Health Data License 1.5.0"
 TERMS = {
-    "licence": LICENCE,
+    "licence": "PhysioNet Credentialed Health Data License 1.5.0",
     "public": False,
     "legal_basis": "de-identified by HIPAA Safe Harbor, 45 CFR 164.514(b)(2); consent waived by the review board",
     "region": "US",
@@ -93,11 +92,8 @@ def _origin(path: Path, notes: Path, corpus: str) -> tuple[dict, Path | None]:
     """The data-use terms, which are those of invented notes where truth/README.md says so, and the gold spans if any."""
     gold = path / "truth" / "phi_spans.csv.gz"
     invented = is_marked(path / "truth" / "README.md", notes)
-    return INVENTED if invented else {
-        "corpus": corpus,
-        "licence": LICENCE,
-        "public": False,
-    }, gold if gold.exists() else None
+    terms = INVENTED if invented else {"corpus": corpus} | TERMS
+    return terms, gold if gold.exists() else None
 
 
 # ---------------------------------------------------------------- the tables beside the notes
