@@ -25,7 +25,9 @@ ADDRESSES = ("url", "endpointurl")  # of a remote: where its bytes really go
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.push", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("-r", "--remote", help="name of the DVC remote (default: core.remote)")
     parser.add_argument("--check", metavar="ADDRESS", help="say whether the terms allow this address; send nothing")
     arguments = parser.parse_args()
