@@ -6,6 +6,7 @@ from diagnosis.corpora.mimic import open_mimic3, open_mimic4
 from diagnosis.corpora.mtsamples import open_mtsamples
 from diagnosis.corpora.symptom2disease import open_symptom2disease
 from diagnosis.corpora.table import open_table
+from diagnosis.corpora.titles import code_titles
 from diagnosis.errors import UserError
 
 
@@ -18,6 +19,7 @@ def open_corpus(params) -> Corpus:
             )
         opener = open_mimic4 if params.corpus == "mimic4" else open_mimic3
         corpus = opener(params.path, params.labels, params.diagnoses)
+        corpus = corpus._replace(titles=code_titles(params.path, params.labels))
     elif params.corpus == "table":
         corpus = open_table(params.path, params.table)
     else:
