@@ -32,7 +32,7 @@ def tokens(note: dict, mentions: Mentions) -> dict[str, list[str]]:
     return {
         "answer_sections": [word for section in found if is_later(section) for word in _words(text, section)],
         "metadata": [*_metadata(note), *_length("words", len(text.split())), *(f"has {s.name}" for s in found)],
-        "label_mentions": [*_named(text, mentions), *(f"code {code[0][:3]}" for code in CODE.finditer(text))],
+        "label_mentions": [*_named(text, mentions), *_codes(text)],
         "template": list(_template(text, found)),
         "marks": list(_marks(note["text"])),
     }
@@ -63,6 +63,11 @@ def _length(what: str, count: int) -> Iterator[str]:
 def _named(text: str, mentions: Mentions) -> Iterator[str]:
     for mention in mentions.find(text):
         yield from (f"class {label}" for label in mention.classes)
+
+
+def _codes(text: str) -> Iterator[str]:
+    for match in CODE.finditer(text):
+        yield from (f"code {code[:3]}" for code in re.findall(r"\w*\d\w+", match[0]))
 
 
 def _template(text: str, found: list[Section]) -> Iterator[str]:

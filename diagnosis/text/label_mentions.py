@@ -10,16 +10,17 @@ from diagnosis.text.sections import sections
 
 WORD = re.compile(r"[^\W_]+(?:'s)?")
 TAIL = re.compile(  # what a code book adds to a name
-    r",.*|[ (\[-](?:not elsewhere classified|not otherwise specified|unspecified|nec|nos)\b.*|\bwithout\b.*|\bwith\b.*|\bdue to\b.*|[(\[].*",
+    r",.*|[ -](?:not elsewhere classified|not otherwise specified|unspecified|nec|nos)\b.*|\b(?:without|with|due to)\b.*",
     re.IGNORECASE,
 )
+ASIDE = re.compile(r" ?[(\[][^()\[\]]*[)\]]")
 HEAD = re.compile(
     r"^(?:(?:acute|chronic|other|unspecified|essential|primary|other and unspecified|type \d)[ ,-]+)+", re.I
 )
 DISEASE_WORD = re.compile(r"^(\w+(?:itis|osis|oma|emia|aemia|pathy|plegia)) (?:of|in)\b", re.IGNORECASE)
 VAGUE = frozenset(
     "other unspecified acute chronic disease diseases disorder disorders syndrome condition conditions symptoms injury problem problems "
-    "encounter history general own positive negative severe mild moderate normal".split()
+    "encounter history general own positive negative severe mild moderate normal essential primary secondary specified type".split()
 )
 SHORTEST = 6  # letters of a name of one word: "fever", "pain" and "cough" are findings
 ABBREVIATION = re.compile(r"[A-Z][A-Z0-9]{1,5}")
@@ -31,7 +32,7 @@ BEFORE = re.compile(
     re.IGNORECASE,
 )
 ENDS_NEGATION = re.compile(
-    r"\b(?:but|except|however|although|though|who|which|has|had|reports?|admits|presents?|due to)\b", re.I
+    r"\b(?:but|except|however|although|though|who|which|has|had|reports?|admits|presents?|due to|then|with)\b", re.I
 )
 BEHIND = re.compile(
     rf"[^.;:,\n]{{0,12}}\b(?:(?:was|were|is|are|been) (?:ruled out|excluded|absent|denied|unlikely)|(?:in|of) (?:(?:his|her|a|the) )?(?:{RELATIVES}))\b",
@@ -53,7 +54,7 @@ def names(title: str) -> set[str]:
     """The forms in which notes write a title: without what only a code book says, "Heart failure, unspecified" → "Heart failure"."""
     found = set()
     for whole in re.split(r" / |; ", title.strip()):
-        short = TAIL.sub("", whole).strip(" -,")
+        short = TAIL.sub("", ASIDE.sub("", whole)).strip(" -,")
         forms = {whole, short, HEAD.sub("", short)}
         forms |= {match[1] for form in forms if (match := DISEASE_WORD.match(form))}
         found |= {form for form in forms if _tells(form)}
