@@ -13,7 +13,7 @@ from diagnosis.leakage.classify import classifier
 from diagnosis.leakage.compare import difference, probed, scored
 from diagnosis.leakage.plot import forest
 from diagnosis.leakage.read import copies, other_labels, places, probe_tokens
-from diagnosis.leakage.report import hidden, part, rounded
+from diagnosis.leakage.report import hidden, part, rounded, rows_with_any
 from diagnosis.params import Params
 from diagnosis.scores.baselines import truth
 from diagnosis.scores.shards import Predictions, Shard
@@ -33,6 +33,7 @@ class AuditLeakageParams(Params):
     max_probe_lift: float | None = Field(ge=0, lt=1)
     copied_min_words: int = Field(ge=1)
     template_share: float = Field(gt=0, le=1)
+    max_train_notes: int = Field(ge=2)
     C: float = Field(gt=0)
     max_iter: int = Field(ge=1)
     min_count: int = Field(ge=2)
@@ -46,7 +47,7 @@ def main():
     if "validation" not in model:
         raise UserError(f"{PREDICTIONS} holds no prediction of the validation shard: run `dvc repro`")
     files = {name: SPLIT / f"{name}.parquet" for name in ("train", *model)}
-    place, train_labels = places(files, model)
+    place, train_labels = places(files, model, params.max_train_notes)
     present = truth(train_labels, predictions.classes)
     if present.any(axis=0).sum() < 2:
         raise UserError(f"{files['train']} holds notes of fewer than two classes: bring notes of more classes")
@@ -58,6 +59,12 @@ def main():
         "model_text": probe_tokens(list(files.values()), place, mentions, "audit_leakage: model texts"),
         "tables": {"other_admissions": other_labels(files, place)},
     }
+    with_headings = {
+        view: rows_with_any(*views[view].pop("headings").values()) for view in ("source_note", "model_text")
+    }
+    unread = (
+        with_headings["model_text"] < with_headings["source_note"] / 2
+    )  # cleaned so that no heading is known any more
     copied = copies(files, place, min_words=params.copied_min_words, template_share=params.template_share)
 
     # ---- fitted on train, scored on the others; which notes of a shard a probe that leaks gets right
@@ -77,8 +84,9 @@ def main():
         for probe, rows in probes.items():
             for name, guess in answers(rows).items():
                 found = probed(guess, majority[name], params.margin, **sampling)
-                notes = int((rows[name].getnnz(axis=1) > 0).sum())
-                found["notes_with_any"] = hidden(notes, len(guess.truth), params.min_count)
+                found["notes_with_any"] = hidden(rows_with_any(rows[name]), len(guess.truth), params.min_count)
+                if unread and (probe, view) == ("answer_sections", "model_text") and found["verdict"] == "none":
+                    found["verdict"] = "cannot_conclude"
                 audited[name]["probes"].setdefault(probe, {})[view] = found
                 if view != "source_note" and found["verdict"] == "leaks":
                     guessed[name] |= guess.correct

@@ -26,15 +26,17 @@ PROBES = (*TEXT_PROBES, "other_admissions")
 
 
 def tokens(note: dict, mentions: Mentions) -> dict[str, list[str]]:
-    """Tokens of a note's text and fields by probe."""
-    text = normalise(note["text"])
+    """Tokens of a note's texts and fields by probe, and its `headings`."""
+    raw = note["text"] if note["text_pair"] is None else f"{note['text']}\n{note['text_pair']}"
+    text = normalise(raw)
     found = sections(text)
     return {
         "answer_sections": [word for section in found if is_later(section) for word in _words(text, section)],
         "metadata": [*_metadata(note), *_length("words", len(text.split())), *(f"has {s.name}" for s in found)],
         "label_mentions": [*_named(text, mentions), *_codes(text)],
         "template": list(_template(text, found)),
-        "marks": list(_marks(note["text"])),
+        "marks": list(_marks(raw)),
+        "headings": [section.name for section in found],
     }
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from scipy import sparse
 
 from diagnosis.leakage.compare import scored
 from diagnosis.scores.shards import Shard
@@ -13,6 +14,11 @@ def hidden(notes: int, whole: int, min_count: int) -> int | str | None:
     if 0 < notes < min_count:
         return f"<{min_count}"
     return None if 0 < whole - notes < min_count else notes
+
+
+def rows_with_any(*counts: sparse.csr_matrix) -> int:
+    """Rows that hold any token, of all the matrices."""
+    return sum(int((rows.getnnz(axis=1) > 0).sum()) for rows in counts)
 
 
 def part(shard: Shard, rows: np.ndarray, min_count: int, sampling: dict) -> dict:
