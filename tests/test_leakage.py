@@ -23,7 +23,7 @@ from diagnosis.files import read_json, sha256, write_json
 from diagnosis.leakage.compare import f1_and_chance, probed, verdict
 from diagnosis.leakage.copy_forward import by_patient, copied, pieces, templates, without
 from diagnosis.leakage.report import hidden
-from diagnosis.notes import note_writer, read_notes
+from diagnosis.notes import note_writer, read_metadata, read_notes
 from diagnosis.phi.keys import read_key
 from diagnosis.scores.predictions import prediction_writer, read_predictions
 from diagnosis.scores.shards import Shard
@@ -290,6 +290,27 @@ def test_each_probe_finds_its_own(stage, what):
     text = METRICS.read_text()
     assert not [word for word in (*FILLER, "qwert", "zxcv", "ward", "gouty") if word in text], "no word of a note"
     assert PLOT.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_cannot_be_found_is_not_called_gone(stage):
+    """The model's text without punctuation has no heading any more; its answer sections are there all the same."""
+    plant("answer_sections", notes=80)
+    for name in ("train", "validation", "test"):
+        path = Path(f"data/split/{name}.parquet")
+        rows = [row | {"text": row["text"].replace(":", "").lower()} for batch in read_notes(path) for row in batch]
+        with note_writer(path, read_metadata(path)) as writer:
+            writer.write(rows)
+    assert stage("audit_leakage", FAST) == (0, "")
+    of = read_json(METRICS)["validation"]["probes"]["answer_sections"]
+    assert (of["source_note"]["verdict"], of["model_text"]["verdict"]) == ("leaks", "cannot_conclude")
+
+
+def test_a_part_of_the_train_patients_is_enough(stage):
+    plant("marks")
+    assert stage("audit_leakage", FAST | {"max_train_notes": 101}) == (0, "")
+    metrics = read_json(METRICS)
+    assert metrics["copied"]["train"]["notes"] == 100, "whole patients of two notes"
+    assert leaking(metrics) == {"marks"}
 
 
 def test_several_labels(stage):
