@@ -9,20 +9,27 @@ from diagnosis.text.normalise import MARK
 from diagnosis.text.sections import sections
 
 WORD = re.compile(r"[^\W_]+(?:'s)?")
-TAIL = re.compile(  # what a code book adds to a name
-    r",.*|[ -](?:not elsewhere classified|not otherwise specified|unspecified|nec|nos)\b.*|\b(?:without|with|due to)\b.*",
+ASIDE = re.compile(r" ?[(\[][^()\[\]]*[)\]]")
+UNSPECIFIED = re.compile(
+    r",? (?:nec|nos)$|, (?:not elsewhere classified|not otherwise specified|unspecified|other specified)\b.*",
     re.IGNORECASE,
 )
-ASIDE = re.compile(r" ?[(\[][^()\[\]]*[)\]]")
+TAIL = re.compile(r",.*|\b(?:without|with|due to|of|in|following|complicating)\b.*", re.IGNORECASE)
 HEAD = re.compile(
-    r"^(?:(?:acute|chronic|other|unspecified|essential|primary|other and unspecified|type \d)[ ,-]+)+", re.I
+    r"^(?:(?:other and unspecified|other specified|acute|chronic|other|unspecified|essential|primary|type \d)[ ,-]+)+",
+    re.IGNORECASE,
 )
-DISEASE_WORD = re.compile(r"^(\w+(?:itis|osis|oma|emia|aemia|pathy|plegia)) (?:of|in)\b", re.IGNORECASE)
+DISEASE = re.compile(
+    r"\w{2,}(?:itis|osis|asis|esis|ysis|omas?|a?emia|pathy|plegia|paresis|plasia|ism|uria|tension|penia|algia|trophy|rrhage|rrhea|"
+    r"ectasis|ectasia|cele|oedema|edema|phobia|mania|psy|monia|thorax|itides)",
+    re.IGNORECASE,
+)
 VAGUE = frozenset(
     "other unspecified acute chronic disease diseases disorder disorders syndrome condition conditions symptoms injury problem problems "
-    "encounter history general own positive negative severe mild moderate normal essential primary secondary specified type".split()
+    "encounter history general own positive negative severe mild moderate normal essential primary secondary specified type "
+    "complication complications effects sequelae personal family presence absence diagnosis".split()
 )
-SHORTEST = 6  # letters of a name of one word: "fever", "pain" and "cough" are findings
+SHORTEST = 6  # letters of a name of one word that is left of a title: "fever", "pain" and "cough" are findings
 ABBREVIATION = re.compile(r"[A-Z][A-Z0-9]{1,5}")
 
 RELATIVES = "family|mother|father|brother|sister|siblings?|son|daughter|aunt|uncle|cousin|grand(?:mother|father|parents?)|mom|dad|maternal|paternal"
@@ -51,22 +58,29 @@ class Mention(NamedTuple):
 
 
 def names(title: str) -> set[str]:
-    """The forms in which notes write a title: without what only a code book says, "Heart failure, unspecified" → "Heart failure"."""
+    """The forms in which notes write a title: itself, and it without what only a code book says.
+
+    "Heart failure, unspecified" → "Heart failure". What stands before a comma, "with" or "of" is a name where it has several words that
+    tell something, or is one word for a disease by its ending ("Cellulitis of right lower limb").
+    """
     found = set()
-    for whole in re.split(r" / |; ", title.strip()):
-        short = TAIL.sub("", ASIDE.sub("", whole)).strip(" -,")
-        forms = {whole, short, HEAD.sub("", short)}
-        forms |= {match[1] for form in forms if (match := DISEASE_WORD.match(form))}
-        found |= {form for form in forms if _tells(form)}
+    for whole in filter(None, re.split(r" / |; ", title.strip())):
+        plain = UNSPECIFIED.sub("", ASIDE.sub("", whole)).strip(" -,")
+        start = TAIL.sub("", plain).strip(" -,")
+        found |= {whole}
+        found |= {form for form in (plain, HEAD.sub("", plain)) if _tells(form)}
+        found |= {
+            form for form in (start, HEAD.sub("", start)) if _tells(form) and (" " in form or DISEASE.fullmatch(form))
+        }
     return found
 
 
 def _tells(form: str) -> bool:
-    if ABBREVIATION.fullmatch(form):
-        return True
+    """Two telling words, or one of some length; no phrase that is cut off behind a preposition ("Dissection of")."""
     words = WORD.findall(form.lower())
-    telling = [word for word in words if word not in VAGUE]
-    return bool(telling) and (len(words) > 1 and len(max(telling, key=len)) > 3 or len(words[0]) >= SHORTEST)
+    telling = [word for word in words if word not in VAGUE and len(word) > 3]
+    whole = bool(words) and words[-1] not in ("of", "to", "in", "by", "from", "and", "or")
+    return whole and (len(telling) > 1 or any(len(word) >= SHORTEST for word in telling))
 
 
 class Mentions:
@@ -84,9 +98,10 @@ class Mentions:
                     key = (name,) if ABBREVIATION.fullmatch(name) else tuple(map(_form, words))
                     classes[key].add(label)
         self._classes = {key: tuple(sorted(labels)) for key, labels in classes.items()}
-        self._by_first = defaultdict(list)
-        for key in sorted(classes, key=lambda key: (-len(key), key)):
-            self._by_first[key[0]].append(key)
+        lengths = defaultdict(set)
+        for key in classes:
+            lengths[key[0]].add(len(key))
+        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
 
     def find(self, text: str) -> Iterator[Mention]:
         """Yield the mentions of a normalised text in order, the longest name where several begin at a word."""
@@ -106,11 +121,10 @@ class Mentions:
             place += len(key)
 
     def _longest(self, words: list[str], forms: list[str], place: int) -> tuple[str, ...] | None:
-        for first in (forms[place], words[place]):
-            for key in self._by_first.get(first, ()):
-                if tuple(forms[place : place + len(key)]) == key or (words[place],) == key:
-                    return key
-        return None
+        for length in self._lengths.get(forms[place], ()):
+            if (key := tuple(forms[place : place + length])) in self._classes:
+                return key
+        return key if (key := (words[place],)) in self._classes else None
 
     def mask(self, text: str, which: Literal["affirmed", "all"]) -> tuple[str, int]:
         """The text with `MARK` for each mention of any class, and how many there were.
