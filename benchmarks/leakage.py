@@ -1,6 +1,6 @@
 """What the leakage audit says of the embedded corpus under clean's options and of two open ones, and how much copied text it finds; docs/leakage.md.
 
-    python -m benchmarks.leakage    # ten minutes on one core
+    python -m benchmarks.leakage    # five minutes on one core
 
 The TF-IDF baseline stands for the model, so that nothing is trained. The copied passages are those of truth/notes.csv.gz.
 """
@@ -98,7 +98,7 @@ def row(name: str, found: dict) -> str:
     cells = []
     for probe in PROBES:
         of = found["probes"][probe]["model_text"]
-        cells.append(f"{of['lift']['value']:.2f} {of['verdict'].replace('_', ' ')}")
+        cells.append(f"{round(of['lift']['value'], 2) + 0:.2f} {of['verdict'].replace('_', ' ')}")
     rest = found["model"]["where_no_probe_succeeds"]
     shown = "–" if rest["macro_f1"] is None else f"{rest['macro_f1']:.2f}"
     return f"| {name} | {' | '.join(cells)} | {found['model']['all']['macro_f1']:.2f} | {shown} ({rest['n']}) |"
