@@ -14,6 +14,7 @@ from diagnosis.corpora.gold import read_spans, write_spans
 from diagnosis.corpora.near_duplicates import Sketches, fingerprint, named_clusters, words
 from diagnosis.corpora.readers import open_corpus
 from diagnosis.corpora.table import TableParams
+from diagnosis.corpora.titles import class_titles
 from diagnosis.data_use import DataUseParams, check_unpushable
 from diagnosis.errors import UserError, run
 from diagnosis.files import write_json
@@ -22,6 +23,7 @@ from diagnosis.params import Params
 
 NOTES = Path("data/notes.parquet")
 GOLD = Path("data/gold_spans.parquet")
+TITLES = Path("data/titles.json")
 METRICS = Path("metrics/ingest.json")
 
 
@@ -37,6 +39,7 @@ class IngestParams(Params):
     near_duplicate_jaccard: float = Field(ge=0.5, le=1)
     min_count: int = Field(ge=1)
     seed: int = Field(ge=0, lt=2**32)
+    synonyms: dict[str, list[str]]
     table: TableParams
     data_use: DataUseParams
 
@@ -91,8 +94,9 @@ def main():
                 characters[row["note_id"]] = len(row["text"])
         gold_spans = write_spans(GOLD, read_spans(corpus.gold, characters) if corpus.gold else ())
 
-    # ---- what came in and what did not
+    # ---- what came in and what did not; what the classes are called
     classes = Counter(label for row in kept for label in resolved.labels[row])
+    write_json(TITLES, class_titles(list(classes), corpus.titles, params.synonyms))
     spellings = Counter(label.casefold() for label in {label for own in same_labels for label in own})
     shown = {label: count for label, count in classes.items() if count >= params.min_count}
     sizes = [size for size in Counter(cluster.values()).values() if size > 1]
@@ -123,7 +127,8 @@ def main():
 
 
 def check(params: IngestParams, kept: list[int], labels: list[list[str] | None], tally: Tally, corpus: Corpus) -> None:
-    """Raises UserError where no note is left or all have the same label, if they have any."""
+    """Raises UserError where no note is left or all have the same label, if they have any, or synonyms are of a class
+    that none has."""
     left_out = ", ".join(f"{reason} {count}" for reason, count in sorted(tally.skipped.items())) or "nothing skipped"
     if not kept:
         raise UserError(
@@ -132,6 +137,10 @@ def check(params: IngestParams, kept: list[int], labels: list[list[str] | None],
     if not corpus.unlabelled and len({label for row in kept for label in labels[row]}) < 2:
         raise UserError(
             f"{params.path}: all notes have the same class ({left_out}): nothing can be learnt from one class"
+        )
+    if unknown := sorted(set(params.synonyms) - {label for row in kept for label in labels[row]}):
+        raise UserError(
+            f"params.yaml: ingest.synonyms names '{unknown[0]}', a class that no note has: see metrics/ingest.json"
         )
 
 

@@ -115,6 +115,7 @@ def tiny_params(model: Path) -> dict:
             "predict": {"threads": 1},
             "evaluate": {"bootstrap_samples": 50},
             "audit_fairness": {"bootstrap_samples": 50},
+            "audit_leakage": {"bootstrap_samples": 50},
         },
     )
 

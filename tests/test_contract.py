@@ -150,6 +150,7 @@ ALLOWED = {
     "baseline": {"sklearn"},
     "evaluate": {"sklearn"},
     "audit_fairness": {"sklearn", "fairlearn"},
+    "audit_leakage": {"sklearn"},
     "publish": {"mlflow"},
 }
 

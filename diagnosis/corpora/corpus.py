@@ -21,7 +21,8 @@ class Corpus(NamedTuple):
     `rows(tally)` yields dicts with the note table's columns (labels sorted and unique) and yields the same again each
     time it is called; those of an `unlabelled` corpus have no labels. `data_use` states corpus, licence and public, and whatever
     else of DataUse the source says. `document_types` are classes that name a kind of document and no diagnosis. `gold` is a CSV
-    with note_id, start, end, kind, origin of the corpus' known identifiers, where it has one.
+    with note_id, start, end, kind, origin of the corpus' known identifiers, where it has one. `titles` are the names of
+    classes that are codes, for finding where a note says its diagnosis.
     """
 
     rows: Callable[[Tally], Iterator[dict]]
@@ -32,3 +33,4 @@ class Corpus(NamedTuple):
     official_split: bool = False
     document_types: frozenset[str] = frozenset()
     gold: Path | None = None
+    titles: dict[str, list[str]] = {}

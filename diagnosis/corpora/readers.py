@@ -11,6 +11,7 @@ from diagnosis.corpora.pubmed import open_pubmed
 from diagnosis.corpora.pubmedqa import open_pubmedqa
 from diagnosis.corpora.symptom2disease import open_symptom2disease
 from diagnosis.corpora.table import open_table
+from diagnosis.corpora.titles import code_titles
 from diagnosis.errors import UserError
 
 
@@ -23,6 +24,7 @@ def open_corpus(params) -> Corpus:
             )
         opener = open_mimic4 if params.corpus == "mimic4" else open_mimic3
         corpus = opener(params.path, params.labels, params.diagnoses)
+        corpus = corpus._replace(titles=code_titles(params.path, params.labels))
     elif params.corpus == "fhir":
         corpus = open_fhir(params.path, params.labels, params.diagnoses)
     elif params.corpus == "table":

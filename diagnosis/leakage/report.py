@@ -1,0 +1,38 @@
+"""What may be told of part of a shard: its score, and its size where that gives no small count away."""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import sparse
+
+from diagnosis.leakage.compare import scored
+from diagnosis.scores.shards import Shard
+
+
+def hidden(notes: int, whole: int, min_count: int) -> int | str | None:
+    """The count; "<11" where it is smaller than `min_count` = 11, null where the rest of the whole would be. None and all may be told."""
+    if 0 < notes < min_count:
+        return f"<{min_count}"
+    return None if 0 < whole - notes < min_count else notes
+
+
+def rows_with_any(*counts: sparse.csr_matrix) -> int:
+    """Rows that hold any token, of all the matrices."""
+    return sum(int((rows.getnnz(axis=1) > 0).sum()) for rows in counts)
+
+
+def part(shard: Shard, rows: np.ndarray, min_count: int, sampling: dict) -> dict:
+    """The scores of the notes where `rows`, (n,) bool; null where they are fewer than `min_count`."""
+    count = int(rows.sum())
+    result = {"n": hidden(count, len(rows), min_count)}
+    if count < min_count:
+        return result | {"macro_f1": None, "low": None, "high": None, "accuracy": None}
+    arrays = ("note_ids", "patients", "truth", "probabilities", "unknown")
+    return result | scored(replace(shard, **{name: getattr(shard, name)[rows] for name in arrays}), **sampling)
+
+
+def rounded(value, decimals: int = 4):
+    """Every float in a tree of dicts, rounded."""
+    if isinstance(value, dict):
+        return {key: rounded(item, decimals) for key, item in value.items()}
+    return round(float(value), decimals) + 0.0 if isinstance(value, float) else value
