@@ -84,13 +84,13 @@ NEED_NUMBER = frozenset(
 )
 ABBREVIATED = frozenset("no nr num tel ext lic acct ph ref med rec pt cert reg mob".split())
 UNIT = re.compile(
-    r"\s?(?:mg|mcg|ug|g|gm|grams?|kg|lbs?|pounds|ml|cc|l|liters?|units?(?!\s+(?:no|num|#))|iu|mm|cm|mmhg|meq|mmol|k|%|bpm|hz|cgy|gy|calories|kcal|watts|"
+    r"[ \t]?(?:mg|mcg|ug|g|gm|grams?|kg|lbs?|pounds|ml|cc|l|liters?|units?(?!\s+(?:no|num|#))|iu|mm|cm|mmhg|meq|mmol|k|%|bpm|hz|cgy|gy|calories|kcal|watts|"
     r"cells|copies|hours?|days|weeks|minutes|min|seconds|sec|x10|beats|feet|steps|ng|pg|french|fr|joules|j|ma|ms|msec|volts|per|"
-    r"years?|months?|am|pm|a\.m|p\.m)\b|\s?%",
+    r"years?|months?|am|pm|a\.m|p\.m)\b|[ \t]?%",
     re.I,
 )
 LEFT = re.compile(r"[A-Za-z](?:[A-Za-z'/-]*[A-Za-z])?|[#:.;,\n]")
-MORE_DIGITS = re.compile(r"(?:[ -]\d{2,4}){1,4}(?![\w/-]|\.\d)")
+MORE_DIGITS = re.compile(r"(?:[ -]\d{2,5}){1,4}(?![\w/-]|\.\d)")
 YEAR = re.compile(r"(?:1[89]|2[01])\d\d")
 
 

@@ -28,14 +28,17 @@ UPPER = _class(lambda c: c.isalpha() and not c.islower())  # capitals, and lette
 LETTER = rf"[^\W\d_]|[{MARK}]"
 PARTICLES = "de del della di da das do dos du la le van von der den ter ten zu bin ibn al el abu y e san st".split()
 WORD = rf"(?:[{UPPER}][.](?![\w])|(?:[dlDLO]['’])?[{UPPER}](?:{LETTER})*(?:['’-](?:{LETTER})+){{0,3}})"
-RUN = re.compile(rf"(?<![\w'’-])(?:'s )?{WORD}(?:[ \t]{{1,3}}(?:(?:{'|'.join(PARTICLES)})[ \t]){{0,2}}{WORD}){{0,11}}")
+SMALL = "a an na 't".split()  # between the words of Mac an Bhaird, van 't Hof
+JOINT = rf"(?:{'|'.join(PARTICLES)}|(?<=Mac )(?:an?|na)|(?<=van )'t)"
+RUN = re.compile(rf"(?<![\w'’-])(?:'s )?{WORD}(?:[ \t]{{1,3}}(?:{JOINT}[ \t]){{0,2}}{WORD}){{0,11}}")
 PARTICLES_BEFORE = re.compile(
-    r"(?<![\w'’-])(?:(?:van|von|de|der|den|del|della|di|da|dos|du|la|le|ter|ten|bin|ibn|al|el|abu) ){1,2}$"
+    r"(?<![\w'’-])(?:(?:van 't|van|von|de|der|den|del|della|di|da|dos|du|la|le|ter|ten|bin|ibn|al|el|abu) ){1,2}$"
 )
-PIECE = re.compile(rf"(?:(?:{'|'.join(PARTICLES)})(?=[ \t]))|{WORD}")
+PIECE = re.compile(rf"{JOINT}(?=[ \t])|{WORD}")
 FORM_NAME = re.compile(
-    rf"(?:^[ \t]*(?:Name|Patient Name|Patient|Attending|Attending Physician)[ \t]*:[ \t]*|\b(?:[Ss]igned|[Dd]ictated) by:?[ ])"
-    rf"(?P<name>{WORD}(?:,?[ ](?!M\.?D\b)(?:(?:{'|'.join(PARTICLES)})[ ]){{0,2}}{WORD}){{1,3}})(?=[ \t]*$|[ \t]{{3}}|,[ ]M\.?D\b)",
+    rf"(?:^[ \t]*(?i:(?:patient|client|member) name|name|patient|pt|attending(?: physician)?|surgeon|assistant|caller|re|regarding|"
+    rf"(?:referring|ordering|primary care|consulting) (?:physician|provider))[ \t]*:[ \t]*|\b(?:[Ss]igned|[Dd]ictated) by:?[ ])"
+    rf"(?P<name>{WORD}(?:,?[ ](?!(?:M\.?D|D\.?O|PA|RN|NP|CNM|Jr|Sr)\b)(?:{JOINT}[ ]){{0,2}}{WORD}){{1,3}})(?=[ \t]*$|[ \t]{{3}}|,[ ](?:(?:M\.?D|D\.?O|PA|RN|NP|CNM)\b|\d\d?[ -]?[MFy])|[ ]\(|;)",
     re.M,
 )
 """A form's field that holds nothing but a name."""
@@ -68,7 +71,7 @@ FIELDS = frozenset(
     "attn attention to from dictator transcriptionist reader reviewer witness interpreter therapist caregiver emergency "
     "surname firstname lastname alias aka responsible performing ordering interpreting requesting cosigner scribe technician "
     "pharmacist dietitian examiner operator gp counselor psychiatrist psychologist nephrologist client mr mrs ms team "
-    "maiden subject informant representative agent subscriber guarantor insured policyholder employer".split()
+    "maiden subject informant representative agent subscriber guarantor insured policyholder employer regarding re caller decedent".split()
 )
 DONE_BY = frozenset(
     "seen examined evaluated dictated signed reviewed followed referred performed accompanied read interpreted ordered prescribed "
@@ -106,6 +109,7 @@ RELATION_AFTER = re.compile(
     + r")\b",
     re.I,
 )
+RELATION_BEFORE = re.compile(r"\b(?:" + "|".join(sorted(RELATIONS)) + r")(?:,? |, | \()$")
 MEDICAL_AFTER = re.compile(
     r"(?:['’]s)?[ -](?:catheter|disease|syndrome|sign|test|clamp|drain|procedure|classification|score|retractor|tube|scissors|needle|"
     r"suture|bod(?:y|ies)|tremor|stent|shunt|criteria|palsy|lymphoma|sarcoma|tumor|fracture|hernia|maneuver|position|incision|"
@@ -145,6 +149,7 @@ CALENDAR = frozenset(
     "saturday sunday jan feb mar apr jun jul aug sept sep oct nov dec mon tue tues wed thu thur thurs fri sat sun christmas easter "
     "thanksgiving halloween ramadan hanukkah".split()
 )
+WEEKDAYS = frozenset(word for word in CALENDAR if word.endswith("day"))
 ALSO_NAMES = frozenset(
     """rose grace hope faith joy will mark may june april frank bill jack art ray dean grant chase hunter mason lance miles pat sandy
     ruby pearl violet iris ivy daisy lily heather summer autumn dawn eve carol robin drew rich rob sue gene earl norm guy christian
@@ -373,7 +378,13 @@ def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
                 strength = 0  # MS Contin; multiple sclerosis
             continue
         end = _name_end(words, place, strength, capitals)
-        if end > place and (strength or _seen_after(text, words, place, end, capitals)):
+        if not (end > place and (strength or _seen_after(text, words, place, end, capitals))):
+            end = _stretched(text, words, place, strength) or end
+            shown = end > place and _stretched(text, words, place, strength) == end
+        else:
+            further = _stretched(text, words, place, strength)
+            end, shown = max(end, further), True
+        if shown:
             yield _name(words[place:end])
             place = end
         else:
@@ -388,7 +399,9 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
         word = words[end]
         plain = word.plain
         initial = len(plain) == 1 and (word.text not in ("A", "I") or (capitals and end > place))
-        if plain in PARTICLES and (word.text.islower() or (end > place and not initial)) and end + 1 < len(words):
+        if word.text in SMALL or (
+            plain in PARTICLES and (word.text.islower() or (end > place and not initial)) and end + 1 < len(words)
+        ):
             pass
         elif initial:
             if place == end and end + 1 == len(words) and strength < 2:
@@ -406,7 +419,7 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
             and word.text.istitle()
             and (end + 1 == len(words) or words[end + 1].text.isupper())
         ):
-            pass  # An, Do, My: names of Vietnam
+            evidence = evidence or words[end - 1].text in PARTICLES  # An, Do, My: names of Vietnam; Dr. van Es
         elif strength and end > place and end + 1 == len(words) and word.text.istitle() and _could_end_a_name(plain):
             evidence = evidence or strength == 2  # Dr. J. Hoffmann; a son, Jared Gross
         elif (
@@ -422,6 +435,39 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
     while end > place and (words[end - 1].text in PARTICLES):
         end -= 1
     return end if evidence else place
+
+
+def _stretched(text: str, words: list[Word], place: int, strength: int) -> int:
+    """Where a name ends of which a word is also another (Senna Mercks; Sophie Evers, MD), 0 where none is.
+
+    All words have a capital and then small letters, one at least has no other meaning, and what stands before or behind announces a name.
+    """
+    end = place
+    while end < len(words) and end - place < 5 and _could_be_of_a_name(words[end], end > place):
+        end += 1
+    while end > place and words[end - 1].text[0].islower():
+        end -= 1
+    full = [word for word in words[place:end] if len(word.plain) > 1 and word.text[0].isupper()]
+    if not full:
+        return 0
+    start, stop = words[place].start, words[end - 1].end
+    if len(full) == 1:  # his wife Rose; spoke to Isa, her uncle
+        relation = RELATION_BEFORE.search(text, max(0, start - 18), start)
+        alone = relation or (strength and RELATION_AFTER.match(text, stop))
+        return end if alone and not drug_or_eponym(full[0].plain) and full[0].plain not in STATES else 0
+    if not any(_likely(word, False) for word in full):
+        return 0
+    shown = strength or CREDENTIAL.match(text, stop) or AGED.match(text, stop) or RELATION_AFTER.match(text, stop)
+    return end if shown else 0
+
+
+def _could_be_of_a_name(word: Word, inside: bool) -> bool:
+    plain = word.plain
+    if word.text[0].islower():
+        return inside
+    if plain in NEVER or plain in ROLES or plain in RELATIONS or plain in TITLES or plain in PEOPLES or plain in WEEKDAYS:
+        return False
+    return len(plain) == 1 or word.text.istitle()
 
 
 def _could_end_a_name(plain: str) -> bool:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from diagnosis.phi.names import LETTER, MEDICAL_AFTER, UPPER, common
+from diagnosis.phi.names import COUNTRIES, LETTER, MEDICAL_AFTER, NEVER, PEOPLES, STATES, UPPER, WEEKDAYS, common, drug_or_eponym
 from diagnosis.phi.spans import Span
 
 CAPITALISED = rf"[{UPPER}](?:{LETTER}|['’.-](?={LETTER}))*"
@@ -46,9 +46,14 @@ STATE = re.compile(rf",\s(?:(?:{STATE_NAMES})\b|(?!MD|PA|MS)(?:{STATE_CODES})\b(
 STATE_ALONE = re.compile(STATE_NAMES)
 CITY_BEFORE = re.compile(rf"(?<![\w'’-])(?P<city>{CITY})$")
 RESIDENCE = re.compile(
-    rf"\b(?:[Ll]ives?|[Ll]iving|[Rr]esides|[Rr]esident|[Bb]orn|[Tt]ransferred|[Rr]eferred|lived|resides?|residing|resided|resident|moved|native|born|raised|grew up|traveled|travelled|travels?|trip|visiting|visited|"
-    rf"relocated|returned|transferred|transported|flown|referred|works?|worked|working|employed|originally|home)\s{{1,2}}(?:(?:here|alone|back|recently|over|up|down)\s)?"
+    rf"\b(?:[Ll]iv(?:es?|ed|ing)|[Rr]esid(?:es?|ed|ing|ent)|[Bb]orn(?: and raised)?|[Tt]ransferred|[Rr]eferred|[Mm]ov(?:ed|ing)|[Nn]ative|[Rr]aised|[Gg]rew up|[Tt]ravell?(?:ed|s)?|trip|visit(?:ing|ed)|"
+    rf"[Rr]elocat(?:ed|ing)|returned|[Tt]ransported|flown|[Oo]riginally|home)\s{{1,2}}(?:(?:here|alone|back|recently|over|up|down)\s)?"
     rf"(?:in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?:(?:the\s)?(?:city|town|village|suburb)\sof\s)?(?P<city>{CITY})"
+)
+HOME = re.compile(r"(?:liv|resid|born|mov|native|raised|grew|relocat|originally)", re.I)
+EMPLOYED = re.compile(
+    rf"\b(?:[Ww]ork(?:s|ed|ing)?|[Ee]mployed|[Ee]mployee|[Jj]ob|[Rr]etired|[Vv]olunteers?)\s{{1,2}}(?:[a-z-]{{2,14}}\s){{0,4}}?(?:at|for|by|from|of|in)\s(?:the\s)?"
+    rf"(?P<city>{CITY}(?:[ ](?:&|and|of)[ ]{CITY})?)"
 )
 WITHIN = re.compile(
     rf"\bin (?P<city>[{UPPER}][a-z](?:{LETTER})+(?: [{UPPER}][a-z](?:{LETTER})+)?)(?=[ ,.;)\n])(?! [{UPPER}])"
@@ -69,7 +74,8 @@ INSTITUTION = re.compile(
 INSTITUTION_NAME = re.compile(
     rf"(?<![\w'’.-])(?:(?:St|Mt)\.[ ])?{CAPITALISED}(?:,?[ ](?:of|and|the|&|de|for)(?=[ ][{UPPER}])|,?[ -]{CAPITALISED}){{0,6}}[ ]$"
 )
-CLEAR_TYPES = frozenset(("hospital", "hospitals", "medical center", "medical centre", "infirmary"))
+CLEAR_TYPES = ("hospital", "hospitals", "medical center", "medical centre", "infirmary")
+HOUSES = ("rehabilitation center", "rehab center", "nursing home", "nursing center", "rehabilitation", "manor", "hospice")
 GENERIC = frozenset(
     """the a an this that our your his her at in to from of and for outside local day children childrens children's rehab rehabilitation
     psychiatric general community state county mental acute long term care primary teaching tertiary referring emergency city
@@ -79,6 +85,16 @@ GENERIC = frozenset(
     nursing skilled birth maternity clinic patient patient's hospital admission discharge admitting brief course during prior
     current history center high school elementary middle university community post pre per dr mr mrs ms
     dialysis new old main large small general attending interval past final hospice visit name""".split()
+)
+NOT_CITIES = (
+    STATES - {"york"} | COUNTRIES | PEOPLES | WEEKDAYS | NEVER | frozenset(
+        "assisted independent group nursing skilled senior home room bed floor apartment house rehab section term unit long short extended "
+        "adult foster hospice shelter hospital homeless memory".split()
+    )
+)  # fmt: skip
+NOT_EMPLOYERS = frozenset(
+    "er icu or emergency department physical therapy therapist occupational speech information technology human resources customer service "
+    "sales retail construction security social dr mr mrs ms i and of ed pt ot rn lpn cna it hr".split()
 )
 FIRST_OF_CITY = frozenset("new north south east west lake port saint st fort mount san santa los las el la".split())
 
@@ -109,24 +125,37 @@ def find_places(text: str) -> Iterator[Span]:
             start, end = _trimmed(text, *before.span("city"))
             if start < end and not common(text[start:end].lower()) and not STATE_ALONE.fullmatch(text, start, end):
                 yield Span(start, end, "PLACE")
+    for match in EMPLOYED.finditer(text):
+        yield from _employer(text, *match.span("city"))
     for pattern in (RESIDENCE, FIELD, WITHIN):
         for match in pattern.finditer(text):
             if pattern is not WITHIN or not MEDICAL_AFTER.match(text, match.end()):
-                yield from _city(text, *match.span("city"))
+                yield from _city(text, *match.span("city"), plainly=pattern is RESIDENCE and HOME.match(match[0]))
 
 
-def _city(text: str, start: int, end: int) -> Iterator[Span]:
-    """The leading words that are no common ones, nor states, countries or peoples."""
-    last, previous = start, ""
+def _city(text: str, start: int, end: int, *, plainly=False) -> Iterator[Span]:
+    """The leading words that are no common ones, nor states, countries or peoples; common ones too where a home is told plainly."""
+    last, previous, named = start, "", False
     for word in re.finditer(r"[^\s]+", text[start:end]):
         plain = word[0].lower().strip(".,")
         short = word[0].isupper() and len(word[0]) <= 4
+        if plainly and not short and plain not in NOT_CITIES:
+            last, previous, named = start + word.end(), plain, True
+            continue
         if short or (common(plain) and plain not in FIRST_OF_CITY and previous not in FIRST_OF_CITY):
             break
         last, previous = start + word.end(), plain
     found = text[start:last].strip()
-    if found and not STATE_ALONE.fullmatch(found) and not all(common(w.lower()) for w in found.split()):
+    if found and not STATE_ALONE.fullmatch(found) and (named or not all(common(w.lower()) for w in found.split())):
         yield Span(start, start + len(text[start:last].rstrip()), "PLACE")
+
+
+def _employer(text: str, start: int, end: int) -> Iterator[Span]:
+    """The whole name, common words too (Home Depot), unless it is one word that says a trade, a state or a people."""
+    words = [word.lower() for word in re.findall(r"[^\s&]+", text[start:end])]
+    own = [word for word in words if word not in GENERIC and word not in NOT_EMPLOYERS]
+    if own and not STATE_ALONE.fullmatch(text, start, end) and not (len(words) == 1 and common(words[0])):
+        yield Span(start, end, "PLACE")
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
@@ -154,6 +183,7 @@ def _institution(text: str, name: re.Match, match: re.Match) -> Iterator[Span]:
         return
     short = {w[0].lower() for w in words if w[0].isupper() and len(w[0]) <= 4}  # GI Clinic
     known = [common(word) or word in GENERIC or word in short for word in own]
-    clear = match[0].lower() in CLEAR_TYPES and not all(word in GENERIC for word in own)
+    clear = match[0].lower().endswith(CLEAR_TYPES) and not all(word in GENERIC for word in own)
+    clear = clear or (match[0].lower().endswith(HOUSES) and drug_or_eponym(own[0]))
     if not all(known) or own[0] in ("st", "saint", "mt", "mount") or clear:
         yield Span(name.start() + words[0].start(), match.end(), "PLACE")
