@@ -85,7 +85,7 @@ def _protect_masks(text: str, spans: Spans) -> None:
 
 
 def _ages(text: str) -> Iterable[Span]:
-    if not OVER_89.search(text):
-        return
-    for match in AGE.finditer(text):
-        yield Span(*match.span(match.lastgroup), "AGE")
+    for number in OVER_89.finditer(text):
+        match = AGE.search(text, max(0, number.start() - 24), number.end() + 32)
+        if match and match.start() <= number.start() < match.end():
+            yield Span(*match.span(match.lastgroup), "AGE")

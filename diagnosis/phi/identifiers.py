@@ -28,14 +28,14 @@ MAC = re.compile(r"[0-9a-fA-F](?<![\w:-].)[0-9a-fA-F](?:([:-])[0-9a-fA-F]{2})(?:
 UUID = re.compile(r"[0-9a-fA-F](?<!\w.)[0-9a-fA-F]{7}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b")
 IMAGE = re.compile(r"(?<![\w.-])[\w-]{1,80}\.(?:jpe?g|png|gif|tiff?|heic|bmp|dcm|mp4|mov|avi)\b", re.I)
 IMAGE_ENDINGS = ".jp .png .gif .tif .heic .bmp .dcm .mp4 .mov .avi".split()
-URL_PIECES = ":// www. .com .org .net .edu .gov .info .io .health .co.uk .de .fr .es".split()
+URL_PIECE = re.compile(r"://|\.(?:(?<=www\.)|(?:com|org|net|edu|gov|info|io|health|co\.uk|de|fr|es)\b)", re.I)
 HANDLE = re.compile(r"(?<![\w@.])@[A-Za-z_][\w.]{2,30}\b")
 SSN = re.compile(r"\d(?<![\w-].)\d{2}([- ])\d{2}\1\d{4}(?![\w]|-\d)")
 LAST_FOUR = re.compile(r"(?<![\w-])[xX*]{3}-[xX*]{2}-\d{4}(?![\w-])")
 VIN = re.compile(r"[A-HJ-NPR-Z0-9](?<!\w.)(?=[A-Z0-9]{16})(?=[A-HJ-NPR-Z]*\d)[A-HJ-NPR-Z0-9]{16}\b")
 DIGITS = re.compile(r"\d(?<![\w.-].)(?:[ -]?\d){12,18}(?![\w]|[.-]\d)")
-IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
-DEA = re.compile(r"\b[A-Z][A-Z9]\d{7}\b")
+IBAN = re.compile(r"[A-Z](?<!\w.)[A-Z]\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+DEA = re.compile(r"[A-Z](?<!\w.)[A-Z9]\d{7}\b")
 PHONE = re.compile(
     r"(?<![\w.,/-])(?:\+\d{1,3}[ .-]?|00\d{1,2}[ .-]|1[ .-])?(?:\(\d{1,5}\)[ .-]?|\d{2,5}[ ./-])\(?\d{2,5}\)?(?:[ .-]?\d{2,5}){0,4}"
     r"(?:,?\s?(?:x|ext\.?|extension)\s?\d{1,6})?(?![\w]|[-/]\d|\.\d)|(?<![\w.-])\+\d{8,15}\b|(?<![\w.,/-])\d{10,11}x\d{1,6}\b"
@@ -101,8 +101,11 @@ def find_by_form(text: str) -> Iterator[Span]:
     low = text.lower()
     if any(ending in low for ending in IMAGE_ENDINGS):
         yield from _all(IMAGE, text, "PHOTO")
-    if any(piece in low for piece in URL_PIECES):
-        for match in URL.finditer(text):
+    place = 0
+    for piece in URL_PIECE.finditer(text):
+        match = URL.search(text, max(place, piece.start() - 200)) if piece.start() >= place else None
+        if match and match.start() <= piece.start():
+            place = match.end()
             yield Span(match.start(), match.start() + len(match[0].rstrip(".,;:")), "URL")
     if DOTTED.search(text):
         yield from _all(IP, text, "IP")
@@ -156,14 +159,17 @@ def find_phones(text: str) -> Iterator[Span]:
 
 def find_labelled(text: str) -> Iterator[Span]:
     """Codes and numbers whose kind the words before them name; long bare numbers and codes as OTHER_ID."""
-    for match in PLATE.finditer(text):
-        code = match[1]
-        if any(c.isdigit() for c in code) and len(code) >= 5 and code.upper() == code:
+    low = text.lower()
+    if "plate" in low or "registration" in low or " tag" in low:
+        for match in PLATE.finditer(text):
+            code = match[1]
+            if any(c.isdigit() for c in code) and len(code) >= 5 and code.upper() == code:
+                yield Span(*match.span(1), "VEHICLE")
+        for match in BARE_PLATE.finditer(text):
             yield Span(*match.span(1), "VEHICLE")
-    for match in BARE_PLATE.finditer(text):
-        yield Span(*match.span(1), "VEHICLE")
-    for match in USER.finditer(text):
-        yield Span(*match.span(1), "OTHER_ID")
+    if "user" in low or "login" in low or "handle" in low:
+        for match in USER.finditer(text):
+            yield Span(*match.span(1), "OTHER_ID")
     for match in CODE.finditer(text):
         start, end = match.span()
         if start and (text[start - 1].isalpha() or text[start - 1] in "-_./"):

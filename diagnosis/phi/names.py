@@ -3,6 +3,7 @@
 import re
 import sys
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from pathlib import Path
@@ -34,6 +35,7 @@ RUN = re.compile(rf"(?<![\w'’-])(?:'s )?{WORD}(?:[ \t]{{1,3}}(?:{JOINT}[ \t]){
 PARTICLES_BEFORE = re.compile(
     r"(?<![\w'’-])(?:(?:van 't|van|von|de|der|den|del|della|di|da|dos|du|la|le|ter|ten|bin|ibn|al|el|abu) ){1,2}$"
 )
+PARTICLE_ENDS = frozenset(particle[-1] for particle in "van 't von de der den del della di da dos du la le ter ten bin ibn al el abu".split())
 PIECE = re.compile(rf"{JOINT}(?=[ \t])|{WORD}")
 FORM_NAME = re.compile(
     rf"(?:^[ \t]*(?i:(?:patient|client|member) name|name|patient|pt|attending(?: physician)?|surgeon|assistant|caller|re|regarding|"
@@ -202,10 +204,16 @@ class Word(NamedTuple):
     start: int
     end: int
     text: str
+    plain: str  # in lower case, without the possessive and an initial's point
 
-    @property
-    def plain(self) -> str:
-        return re.sub(r"['’]s$", "", self.text.rstrip(".")).lower()
+
+@lru_cache(100_000)
+def _plain(written: str) -> str:
+    return re.sub(r"['’]s$", "", written.rstrip(".")).lower()
+
+
+def _word(match: re.Match) -> Word:
+    return Word(match.start(), match.end(), match[0], _plain(match[0]))
 
 
 class Name(NamedTuple):
@@ -265,6 +273,16 @@ def _likely(word: Word, capitals: bool) -> bool:
     )
 
 
+ROLES = frozenset(
+    "physician surgeon attending provider pcp cardiologist nurse therapist resident fellow interpreter counselor psychiatrist "
+    "psychologist oncologist neurologist nephrologist radiologist pathologist anesthesiologist practitioner patient pt client".split()
+)
+NAME_FIELDS = frozenset("name names surname firstname lastname".split())
+SIGNING = frozenset("sincerely regards yours truly respectfully".split())
+SMALL_BEFORE = frozenset("per by with to is named was for from of".split())
+ANNOUNCERS = frozenset().union(
+    TITLES, WEAK_TITLES, FIELDS, RELATIONS, CALLING, ROLES, NAME_FIELDS, SIGNING, SMALL_BEFORE
+)  # fmt: skip
 BETWEEN = re.compile(r"\s?(?:,?\s?\band\b|&|/)\s?")
 FIELD_GAP = re.compile(r"\s{0,3}(?:\([^)\n]{0,20}\))?\s{0,2}[:#]+[-\s]{0,12}|\s+[-–]\s+")
 TITLE_GAP = re.compile(r"\.?\s{1,4}|\.")
@@ -274,31 +292,30 @@ WORD_BEFORE_INITIAL = re.compile(r"[a-z]{5}\s$")
 SIGN_OFF = re.compile(r"(?:/s/|--|—|~)\s?$")
 LAST_WORDS = re.compile(r"[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ'’-]*")
 SENTENCE_START = re.compile(r"(?:^|[.!?:;]\s+|\n\s*|[-*•]\s+|\d[.)]\s*)$")
-ROLES = frozenset(
-    "physician surgeon attending provider pcp cardiologist nurse therapist resident fellow interpreter counselor psychiatrist "
-    "psychologist oncologist neurologist nephrologist radiologist pathologist anesthesiologist practitioner patient pt client".split()
-)
 
 
 def find_names(text: str) -> Iterator[Name]:
     """Names that something around them shows to be names, or that two capitalised words of no other known use form."""
     for match in FORM_NAME.finditer(text):
-        words = [Word(m.start(), m.end(), m[0]) for m in PIECE.finditer(text, *match.span("name"))]
+        words = [_word(m) for m in PIECE.finditer(text, *match.span("name"))]
         if any(not common(w.plain) or len(w.plain) < 5 for w in words) and not all(w.plain in NEVER for w in words):
             comma = text.find(",", *match.span("name"))
             for part in ([w for w in words if w.start < comma], [w for w in words if w.start > comma]):
                 if part:
                     yield _name(part)
     before, of_field, plainly = None, False, 0
+    starts, tokens = _tokens(text)
     for match in RUN.finditer(text):
         words = _words(text, match)
-        strength, field = _before(text, words[0].start)
+        strength, field = _before(text, words[0].start, starts, tokens)
         if before and not strength:
             gap = text[before.end : words[0].start]
             if len(gap) < 8 and BETWEEN.fullmatch(gap):
                 strength, field = 1, of_field
             elif of_field and gap.strip() == "," and "\n" not in gap:  # Name: Hatherley, Rosalind
                 strength, field = max(plainly, 1), True
+        if not strength and len(words) == 1 and common(words[0].plain):
+            continue
         for name in _in_run(text, words, strength):
             before, of_field, plainly = name, field, strength
             yield name
@@ -310,24 +327,38 @@ def find_names(text: str) -> Iterator[Name]:
 
 def _words(text: str, run: re.Match) -> list[Word]:
     """A run's words, with the particles that stand before it ("Dr. van der Berg")."""
-    start = run.start()
-    if start > 2 and text[start - 1] == " " and text[start - 2].islower():
+    start, written = run.start(), run[0]
+    if start > 2 and text[start - 1] == " " and text[start - 2 : start - 1] in PARTICLE_ENDS:
         particles = PARTICLES_BEFORE.search(text, max(0, start - 9), start)
         start = particles.start() if particles else start
-    return [Word(m.start(), m.end(), m[0]) for m in PIECE.finditer(text, start, run.end())]
+    if start == run.start() and " " not in written and "\t" not in written and written[0] != "'":
+        return [Word(start, run.end(), written, _plain(written))]
+    return [_word(m) for m in PIECE.finditer(text, start, run.end())]
 
 
-def _before(text: str, start: int) -> tuple[int, bool]:
+def _tokens(text: str) -> tuple[list[int], list[tuple[int, str]]]:
+    """The text's words: where each starts; where it ends and what it is."""
+    starts, tokens = [], []
+    for match in LAST_WORDS.finditer(text):
+        starts.append(match.start())
+        tokens.append((match.end(), match[0]))
+    return starts, tokens
+
+
+def _before(text: str, start: int, starts: list[int], tokens: list[tuple[int, str]]) -> tuple[int, bool]:
     """How plainly the words before a place announce a name (0 not, 1 likely, 2 surely), and whether as a form's field."""
-    base = max(0, start - 48)
-    left = text[base:start]
-    found = list(LAST_WORDS.finditer(left))[-3:]
-    if not found:
-        return (1 if SIGN_OFF.search(left) else 0), False
-    gap = left[found[-1].end() :]
-    written = found[-1][0]
-    last, *earlier = [m[0].lower().removesuffix("-in-law") for m in reversed(found)]
-    previous = earlier[0] if earlier else ""
+    place = bisect_left(starts, start) - 1
+    if place < 0 or start - tokens[place][0] > 24:
+        return (1 if SIGN_OFF.search(text, max(0, start - 4), start) else 0), False
+    stop, written = tokens[place]
+    last = _announcer(written)
+    if last is None:
+        signed = text[start - 1] in "/-—~ " and SIGN_OFF.search(text, max(stop, start - 4), start)
+        return (1 if signed else 0), False
+    gap = text[stop:start]
+    previous = ""
+    if place and starts[place - 1] >= start - 48:
+        previous = tokens[place - 1][1].lower().removesuffix("-in-law")
     if last in TITLES and TITLE_GAP.fullmatch(gap):
         if written == "MS" and gap[0] != ".":
             return 0, False  # MS Contin; multiple sclerosis
@@ -336,16 +367,16 @@ def _before(text: str, start: int) -> tuple[int, bool]:
         if written[0].isupper() or gap[0] == ".":
             return 2, False
     if FIELD_GAP.fullmatch(gap):
-        if last in ("name", "names", "surname", "firstname", "lastname"):
+        if last in NAME_FIELDS:
             kind = {"brand", "generic", "drug", "study", "trade", "product", "test", "facility", "hospital", "clinic"}
             return (0 if previous in kind else 2), True
         return (1 if last in FIELDS or last in RELATIONS else 0), True
     if last in RELATIONS and RELATION_GAP.fullmatch(gap):
         return 1, False
-    if last in ("sincerely", "regards", "yours", "truly", "respectfully") and gap.startswith(","):
+    if last in SIGNING and gap.startswith(","):
         return 1, False
     if not PLAIN_GAP.fullmatch(gap):
-        return (1 if SIGN_OFF.search(left) else 0), False
+        return (1 if SIGN_OFF.search(text, stop, start) else 0), False
     announced = (
         last in CALLING
         or last in ROLES
@@ -359,6 +390,13 @@ def _before(text: str, start: int) -> tuple[int, bool]:
         or (last == "of" and previous in ("care", "attention", "supervision", "behalf", "direction"))
     )
     return (2 if last == "dear" else 1 if announced else 0), last == "by"
+
+
+@lru_cache(100_000)
+def _announcer(word: str) -> str | None:
+    """The word in lower case where it may announce a name, else null."""
+    plain = word.lower().removesuffix("-in-law")
+    return plain if plain in ANNOUNCERS else None
 
 
 def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
@@ -452,8 +490,9 @@ def _stretched(text: str, words: list[Word], place: int, strength: int) -> int:
         return 0
     start, stop = words[place].start, words[end - 1].end
     if len(full) == 1:  # his wife Rose; spoke to Isa, her uncle
-        relation = RELATION_BEFORE.search(text, max(0, start - 18), start)
-        alone = relation or (strength and RELATION_AFTER.match(text, stop))
+        alone = strength and (
+            RELATION_BEFORE.search(text, max(0, start - 18), start) or RELATION_AFTER.match(text, stop)
+        )
         return end if alone and not drug_or_eponym(full[0].plain) and full[0].plain not in STATES else 0
     if not any(_likely(word, False) for word in full):
         return 0
@@ -515,6 +554,8 @@ def find_known(text: str, known: set[str]) -> Iterator[Name]:
     if not known:
         return
     for match in RUN.finditer(text):
+        if " " not in match[0] and "\t" not in match[0] and not _known(_plain(match[0]), known):
+            continue
         words = _words(text, match)
         hits = [_known(word.plain, known) for word in words]
         if not any(hits):
@@ -546,11 +587,13 @@ def find_known(text: str, known: set[str]) -> Iterator[Name]:
             elif start is not None:
                 yield _name(words[start:i])
                 start = None
-    sure_words = {word for word in known if len(word) > 3 and not doubtful(word) and word not in ALSO_NAMES}
-    if sure_words:
-        for match in re.finditer(r"\b[a-z]{4,30}\b", text):
-            if match[0] in sure_words:
-                yield Name(*match.span(), (match[0],))
+    for name in sorted(word for word in known if len(word) > 3 and not doubtful(word) and word not in ALSO_NAMES):
+        place = text.find(name)
+        while place >= 0:
+            end = place + len(name)
+            if name.isascii() and not (text[place - 1 : place].isalnum() or text[end : end + 1].isalnum()):
+                yield Name(place, end, (name,))
+            place = text.find(name, end)
 
 
 def _known(plain: str, known: set[str]) -> bool:

@@ -50,6 +50,7 @@ RESIDENCE = re.compile(
     rf"[Rr]elocat(?:ed|ing)|returned|[Tt]ransported|flown|[Oo]riginally|home)\s{{1,2}}(?:(?:here|alone|back|recently|over|up|down)\s)?"
     rf"(?:in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?:(?:the\s)?(?:city|town|village|suburb)\sof\s)?(?P<city>{CITY})"
 )
+PREPOSITION = re.compile(rf"\s(?:in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?=[{UPPER}]|the\s[{UPPER}c-v])")
 HOME = re.compile(r"(?:liv|resid|born|mov|native|raised|grew|relocat|originally)", re.I)
 EMPLOYED = re.compile(
     rf"\b(?:[Ww]ork(?:s|ed|ing)?|[Ee]mployed|[Ee]mployee|[Jj]ob|[Rr]etired|[Vv]olunteers?)\s{{1,2}}(?:[a-z-]{{2,14}}\s){{0,4}}?(?:at|for|by|from|of|in)\s(?:the\s)?"
@@ -104,7 +105,7 @@ def find_places(text: str) -> Iterator[Span]:
     for match in STREET.finditer(text):
         if match["core"] or text[match.start() + 1].isdigit():
             yield Span(*match.span(), "PLACE")
-    if "Box" in text or "BOX" in text or "PO A" in text or "US" in text:
+    if "Box" in text or "BOX" in text or "PO A" in text or "USS " in text or "USN" in text or "USCGC" in text:
         for pattern in (BOX, MILITARY):
             for match in pattern.finditer(text):
                 yield Span(*match.span(), "PLACE")
@@ -125,12 +126,27 @@ def find_places(text: str) -> Iterator[Span]:
             start, end = _trimmed(text, *before.span("city"))
             if start < end and not common(text[start:end].lower()) and not STATE_ALONE.fullmatch(text, start, end):
                 yield Span(start, end, "PLACE")
-    for match in EMPLOYED.finditer(text):
-        yield from _employer(text, *match.span("city"))
-    for pattern in (RESIDENCE, FIELD, WITHIN):
+    for preposition in PREPOSITION.finditer(text):
+        start = preposition.start()
+        if match := _around(EMPLOYED, text, start, 70):
+            yield from _employer(text, *match.span("city"))
+        if match := _around(RESIDENCE, text, start, 40):
+            yield from _city(text, *match.span("city"), plainly=bool(HOME.match(match[0])))
+    for pattern in (FIELD, WITHIN):
         for match in pattern.finditer(text):
             if pattern is not WITHIN or not MEDICAL_AFTER.match(text, match.end()):
-                yield from _city(text, *match.span("city"), plainly=pattern is RESIDENCE and HOME.match(match[0]))
+                yield from _city(text, *match.span("city"))
+
+
+def _around(pattern: re.Pattern, text: str, place: int, before: int) -> re.Match | None:
+    """The pattern's match that begins up to `before` characters before a place and holds it."""
+    begin = max(0, place - before)
+    while (found := pattern.search(text, begin, place + 60)) and found.start() <= place:
+        match = pattern.match(text, found.start())
+        if match and match.end() > place:
+            return match
+        begin = found.end()
+    return None
 
 
 def _city(text: str, start: int, end: int, *, plainly=False) -> Iterator[Span]:
