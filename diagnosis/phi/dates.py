@@ -180,6 +180,12 @@ def years_in(text: str, spans: list[Span]) -> tuple[list[int], list[int]]:
     return starts, years
 
 
+def year_of(written: str) -> int | None:
+    """The year that a found date states, in four digits or two."""
+    stated = (match := _match(written)) and parts(match)
+    return stated[0] if stated else None
+
+
 def year_near(position: int, known: tuple[list[int], list[int]]) -> int:
     """The year of the last full date before a position, else of the first one, else one that is no leap year."""
     starts, years = known

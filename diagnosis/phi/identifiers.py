@@ -188,7 +188,7 @@ def find_labelled(text: str) -> Iterator[Span]:
             if digits >= 3 and not YEAR.fullmatch(token) and not UNIT.match(text, end) and not _measure(token):
                 yield Span(start, more.end() if more else end, kind)
         elif looks_like_code(token, digits) and not UNIT.match(text, end):
-            yield Span(start, end, "OTHER_ID")
+            yield Span(start, end, "LICENCE" if npi_valid(token) else "OTHER_ID")
 
 
 def _measure(token: str) -> bool:
@@ -241,6 +241,11 @@ def luhn_valid(digits: str) -> bool:
     """The check digit of payment cards and NPIs (ISO/IEC 7812-1)."""
     doubled = [int(d) * 2 if i % 2 else int(d) for i, d in enumerate(reversed(digits))]
     return len(set(digits)) > 1 and sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
+
+
+def npi_valid(digits: str) -> bool:
+    """National Provider Identifiers: ten digits from 1 or 2 on, Luhn's check digit behind the prefix 80840 (45 CFR 162.406)."""
+    return len(digits) == 10 and digits[0] in "12" and luhn_valid("80840" + digits)
 
 
 def iban_valid(code: str) -> bool:
