@@ -14,7 +14,18 @@ from faker import Faker
 from benchmarks.phi_templates import DEVELOPMENT, HELD_OUT
 from diagnosis.phi.spans import Span
 
-ORIGINS = ("sv_SE", "hu_HU", "nl_NL", "ro_RO", "id_ID", "ja_JP", "yo_NG", "ga_IE", "fi_FI", "hr_HR")  # none of the corpus
+ORIGINS = (
+    "sv_SE",
+    "hu_HU",
+    "nl_NL",
+    "ro_RO",
+    "id_ID",
+    "ja_JP",
+    "yo_NG",
+    "ga_IE",
+    "fi_FI",
+    "hr_HR",
+)  # none of the corpus
 SETS = {"development": DEVELOPMENT, "held_out": HELD_OUT}
 CITIES = (
     "Worcester Lowell Duluth Tacoma Boise Topeka Scranton Toledo Savannah Amarillo Fresno Spokane Akron Dayton Peoria Racine Yonkers Utica "
@@ -24,7 +35,11 @@ CITIES = (
 STREETS = "Maple Chestnut Hawthorne Prospect Jefferson Linden Walnut Sycamore Willow Beacon Highland Mill Cedar Franklin Orchard".split()
 STREET_ENDS = "Street St Avenue Ave Road Rd Lane Drive Blvd Court Terrace".split()
 STATES = "MA NH CT NY OH PA WI MN WA OR CA TX GA".split()
-FIRMS = "{last} Plumbing, {city} Public Schools, {last} & Sons, {last} Trucking, {city} Steel Works, {last} Bakery".split(", ")
+FIRMS = (
+    "{last} Plumbing, {city} Public Schools, {last} & Sons, {last} Trucking, {city} Steel Works, {last} Bakery".split(
+        ", "
+    )
+)
 HOSPITALS = "{city} Regional Medical Center, {city} Memorial Hospital, St. {saint}'s Hospital, Mount {saint} Medical Center, {city} VA Hospital, {last} Rehabilitation Center".split(
     ", "
 )
@@ -166,7 +181,9 @@ def _phone(rng: Random, _) -> str:
 
 def _date(rng: Random, case: Case) -> str:
     when = case.seen - timedelta(days=rng.randrange(400))
-    form = rng.choice(("%m/%d/%Y", "%m/%d/%y", "%m-%d-%Y", "%Y-%m-%d", "%d-%b-%Y", "%B {}, %Y", "%b {}, %Y", "{} %B %Y", "%B {}"))
+    form = rng.choice(
+        ("%m/%d/%Y", "%m/%d/%y", "%m-%d-%Y", "%Y-%m-%d", "%d-%b-%Y", "%B {}, %Y", "%b {}, %Y", "{} %B %Y", "%B {}")
+    )
     return when.strftime(form).format(when.day)  # fmt: skip
 
 

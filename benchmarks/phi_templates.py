@@ -58,7 +58,7 @@ DEVELOPMENT = {
         "BP 128/76, HR 84, RR 16, SpO2 97% on room air.",
         "History of Parkinson disease and Crohn's disease.",
         "Foley catheter in place, draining clear urine.",
-        "He may take Tylenol 650 mg every 6 hours as needed." ,
+        "He may take Tylenol 650 mg every 6 hours as needed.",
         "Lungs clear to auscultation bilaterally.",
         "WBC 11.2, Hgb 9.8, Plt 210, Cr 1.3.",
         "Will continue Lasix 40 mg daily and recheck potassium.",

@@ -62,7 +62,7 @@ LABELS = {
     "LICENCE": "license licence lic licensed driver drivers driver's dl dea npi certificate certification passport",
     "VEHICLE": "vin vehicle plate car truck motorcycle registration",
     "DEVICE": "serial sn s/n device pacemaker implant implanted lot model udi imei mac pump stent prosthesis valve defibrillator generator lead glucometer cgm",
-    "CALL": "home work call called contact reach reached page paged office callback reached",
+    "CALL": "home work call called answering contact reach reached page paged office callback reached",
     "FAX": "fax facsimile telefax",
     "PHONE": "phone telephone tel cell cellphone mobile pager beeper ext extension hotline dial",
     "PLACE": "zip zipcode postcode postal",

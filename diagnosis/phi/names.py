@@ -35,7 +35,9 @@ RUN = re.compile(rf"(?<![\w'’-])(?:'s )?{WORD}(?:[ \t]{{1,3}}(?:{JOINT}[ \t]){
 PARTICLES_BEFORE = re.compile(
     r"(?<![\w'’-])(?:(?:van 't|van|von|de|der|den|del|della|di|da|dos|du|la|le|ter|ten|bin|ibn|al|el|abu) ){1,2}$"
 )
-PARTICLE_ENDS = frozenset(particle[-1] for particle in "van 't von de der den del della di da dos du la le ter ten bin ibn al el abu".split())
+PARTICLE_ENDS = frozenset(
+    particle[-1] for particle in "van 't von de der den del della di da dos du la le ter ten bin ibn al el abu".split()
+)
 PIECE = re.compile(rf"{JOINT}(?=[ \t])|{WORD}")
 FORM_NAME = re.compile(
     rf"(?:^[ \t]*(?i:(?:patient|client|member) name|name|patient|pt|attending(?: physician)?|surgeon|assistant|caller|re|regarding|"
@@ -44,6 +46,7 @@ FORM_NAME = re.compile(
     re.M,
 )
 """A form's field that holds nothing but a name."""
+NAME_IS = re.compile(r"\b(?:name is|name's|name was) ([a-z]{3,20})(?: ([a-z]{3,20}))?(?= ?[.,;\n)]|$)")
 LOWER_TITLED = re.compile(r"\b(?:dr|mr|mrs|ms)\.? ([a-z]{3,20})(?: ([a-z]{3,20}))?\b")
 
 TITLES = frozenset(
@@ -319,6 +322,13 @@ def find_names(text: str) -> Iterator[Name]:
         for name in _in_run(text, words, strength):
             before, of_field, plainly = name, field, strength
             yield name
+    for match in NAME_IS.finditer(text) if " name" in text else ():
+        if any(word and not common(word) for word in match.groups()):
+            yield Name(
+                match.start(1),
+                match.end(2 if match[2] else 1),
+                tuple(word for word in match.groups() if word and not common(word)),
+            )
     for match in LOWER_TITLED.finditer(text):
         if not common(match[1]) and match[1] not in ALSO_NAMES:
             last = 2 if match[2] and not common(match[2]) else 1
@@ -504,7 +514,14 @@ def _could_be_of_a_name(word: Word, inside: bool) -> bool:
     plain = word.plain
     if word.text[0].islower():
         return inside
-    if plain in NEVER or plain in ROLES or plain in RELATIONS or plain in TITLES or plain in PEOPLES or plain in WEEKDAYS:
+    if (
+        plain in NEVER
+        or plain in ROLES
+        or plain in RELATIONS
+        or plain in TITLES
+        or plain in PEOPLES
+        or plain in WEEKDAYS
+    ):
         return False
     return len(plain) == 1 or word.text.istitle()
 

@@ -3,7 +3,18 @@
 import re
 from collections.abc import Iterator
 
-from diagnosis.phi.names import COUNTRIES, LETTER, MEDICAL_AFTER, NEVER, PEOPLES, STATES, UPPER, WEEKDAYS, common, drug_or_eponym
+from diagnosis.phi.names import (
+    COUNTRIES,
+    LETTER,
+    MEDICAL_AFTER,
+    NEVER,
+    PEOPLES,
+    STATES,
+    UPPER,
+    WEEKDAYS,
+    common,
+    drug_or_eponym,
+)
 from diagnosis.phi.spans import Span
 
 CAPITALISED = rf"[{UPPER}](?:{LETTER}|['’.-](?={LETTER}))*"
@@ -31,18 +42,34 @@ CORE = (
 )
 UNIT = r"(?:,?\s{1,2}(?:Apt|Apartment|Suite|Ste|Unit|Rm|Floor|Fl|Building|Bldg|#)\.?\s?#?\s?[A-Z]?\d{0,5}[A-Z]?\b)"
 STREET = re.compile(
-    rf"\d(?<![\w./-].)\d{{0,5}}[A-Z]?\s(?:(?:N|S|E|W|NE|NW|SE|SW)\.?\s|(?:North|South|East|West)\s)?"
+    rf"\d(?<![\w./-].)\d{{0,5}}[A-Z]?\s(?:\d{{1,5}}\s)?(?:(?:N|S|E|W|NE|NW|SE|SW)\.?\s|(?:North|South|East|West)\s)?"
     rf"(?:\d{{1,3}}(?:st|nd|rd|th)|{CAPITALISED})(?:\s{CAPITALISED}){{0,3}}\s(?:(?P<core>{CORE})|{SUFFIX})\b\.?(?:\s(?:N|S|E|W|NE|NW|SE|SW)\b)?{UNIT}?"
 )
+# Streets of other countries: Storgatan 12, Via dei Mille 4, 33 avenue de Provence.
+ENDS_ABROAD = "straße|strasse|straat|stræde|gata|gatan|vägen|veien|vegen|väg|vej|katu|kuja|polku|tie|laan|gracht|gasse|plein|weg|platz|allee|utca|utcája"
+ABROAD = re.compile(
+    rf"(?:\d{{1,5}}\s)?\b[{UPPER}](?:{LETTER}){{2,20}}(?:{ENDS_ABROAD})\s\d{{1,4}}[a-zA-Z]?\b"
+    rf"|(?:\d{{1,5}}\s)?\b(?:V[ií]a|Viale|Vicolo|Piazza|Corso|Rue|Calle|C/|Avda\.?|Avenida|Rua|Praça|Plaza|Camino|Paseo|Carrera|[Uu]l\.|Ulica|Rúa)\s"
+    rf"(?:(?:de|del|della|dei|delle|la|las|los|di|da|do|dos|das|des|du)\s){{0,2}}{CAPITALISED}(?:\s{CAPITALISED}){{0,3}},?\s\d{{1,4}}\b"
+    rf"|\d{{1,4}},?\s(?:avenue|rue|boulevard|place|quai|chemin|allée|impasse)\s(?:(?:de|du|des|la|le)\s){{0,2}}{CAPITALISED}(?:\s{CAPITALISED}){{0,3}}"
+    rf"|\b[{UPPER}](?:{LETTER}){{2,20}}(?:\s{CAPITALISED}){{0,2}}\s(?:utca|út|u\.|tér|körút|ulice|cesta)\s\d{{1,4}}\b"
+)
+ABROAD_PIECES = re.compile(rf"(?:{ENDS_ABROAD}) \d|V[ií]a |Vi(?:ale|colo) |Piazza |Corso |Rue |Calle |C/ |A(?:vda|venida)|Rua |Pra[çc]a |Plaza |Camino |"
+    r"Paseo |Carrera |[Uu]l\. |Ulica |Rúa |\d,? (?:avenue|rue|boulevard|place|quai|chemin|allée|impasse) |(?:utca|út|u\.|tér|körút|ulice|cesta) \d")  # fmt: skip
 BOX = re.compile(
     r"(?:USNS|USS|USNV|USCGC)\s[A-Z][a-z]+|\bP\.?\s?O\.?\s(?:Box|BOX)\s#?\d{1,6}|\b(?:PSC|Unit|USNS|USS|USNV|USCGC)\s\d{1,5},?\sBox\s\d{1,5}"
 )
+APARTMENT = re.compile(r"\b(?:Apt|Apartment|Suite)\.?\s\d{2,4}[A-Z]?\b")
 MILITARY = re.compile(r"\b(?:[FAD]PO)\s(?:AA|AE|AP)\s\d{5}(?:-\d{4})?")
 CITY = rf"{CAPITALISED}(?:[ ]{CAPITALISED}){{0,3}}"
 ZIP = re.compile(r"\d(?<!\w.)\d{4}(?:-\d{4})?(?![\w-])")
+TAIL = re.compile(
+    rf"(?:(?:,[ ]?|[ ]?\n[ ]?){{1,2}}(?:Apt|Suite|Unit)\.?[ ]\w{{1,5}})?(?:,[ ]?|[ ]?\n[ ]?){{1,2}}(?P<city>{CITY})(?=[ ]?[,.\n]|$|[ ]\d|[ ][A-Z]{{2}}\b)"
+)
 STATE_BEFORE = re.compile(rf"(?:(?P<city>{CITY}),?\s{{1,2}})?\b(?:{STATE_CODES}|{STATE_NAMES})\.?,?\s{{1,3}}$")
 # MD, PA and MS behind a name are degrees: as states they need a ZIP code.
 STATE = re.compile(rf",\s(?:(?:{STATE_NAMES})\b|(?!MD|PA|MS)(?:{STATE_CODES})\b(?![.'’])(?=\s*(?:[.,;)a-z\d(]|$|\n)))")
+LAST_WORD = re.compile(r"([A-Za-z]+)\s$")
 STATE_ALONE = re.compile(STATE_NAMES)
 CITY_BEFORE = re.compile(rf"(?<![\w'’-])(?P<city>{CITY})$")
 RESIDENCE = re.compile(
@@ -76,7 +103,15 @@ INSTITUTION_NAME = re.compile(
     rf"(?<![\w'’.-])(?:(?:St|Mt)\.[ ])?{CAPITALISED}(?:,?[ ](?:of|and|the|&|de|for)(?=[ ][{UPPER}])|,?[ -]{CAPITALISED}){{0,6}}[ ]$"
 )
 CLEAR_TYPES = ("hospital", "hospitals", "medical center", "medical centre", "infirmary")
-HOUSES = ("rehabilitation center", "rehab center", "nursing home", "nursing center", "rehabilitation", "manor", "hospice")
+HOUSES = (
+    "rehabilitation center",
+    "rehab center",
+    "nursing home",
+    "nursing center",
+    "rehabilitation",
+    "manor",
+    "hospice",
+)
 GENERIC = frozenset(
     """the a an this that our your his her at in to from of and for outside local day children childrens children's rehab rehabilitation
     psychiatric general community state county mental acute long term care primary teaching tertiary referring emergency city
@@ -104,17 +139,27 @@ def find_places(text: str) -> Iterator[Span]:
     """Streets, boxes, cities, ZIP codes and institutions, by their form, their label or the words before them."""
     for match in STREET.finditer(text):
         if match["core"] or text[match.start() + 1].isdigit():
-            yield Span(*match.span(), "PLACE")
+            yield from _address(text, *match.span())
+    for piece in ABROAD_PIECES.finditer(text):
+        if match := _around(ABROAD, text, piece.start(), 50):
+            yield from _address(text, *match.span())
     if "Box" in text or "BOX" in text or "PO A" in text or "USS " in text or "USN" in text or "USCGC" in text:
         for pattern in (BOX, MILITARY):
             for match in pattern.finditer(text):
-                yield Span(*match.span(), "PLACE")
+                yield from _address(text, *match.span())
+    if "Apt" in text or "Apartment" in text or "Suite" in text:
+        for match in APARTMENT.finditer(text):
+            yield from _address(text, *match.span())
     for match in ZIP.finditer(text):
         before = STATE_BEFORE.search(text, max(0, match.start() - 60), match.start())
         if before:
             if before["city"]:
                 start, end = _trimmed(text, *before.span("city"))
                 yield Span(start, end, "PLACE")
+            yield Span(*match.span(), "PLACE")
+        elif (word := LAST_WORD.search(text, max(0, match.start() - 24), match.start())) and word[
+            1
+        ].lower() in COUNTRIES:
             yield Span(*match.span(), "PLACE")
     for match in INSTITUTION.finditer(text):
         name = INSTITUTION_NAME.search(text, max(0, match.start() - 70), match.start())
@@ -136,6 +181,16 @@ def find_places(text: str) -> Iterator[Span]:
         for match in pattern.finditer(text):
             if pattern is not WITHIN or not MEDICAL_AFTER.match(text, match.end()):
                 yield from _city(text, *match.span("city"))
+
+
+def _address(text: str, start: int, end: int) -> Iterator[Span]:
+    """A street, and the town that follows it."""
+    yield Span(start, end, "PLACE")
+    tail = TAIL.match(text, end)
+    if tail and not STATE_ALONE.fullmatch(text, *tail.span("city")):
+        if unit := re.search(r"\w[\w. ]*\w", text[end : tail.start("city")]):
+            yield Span(end + unit.start(), end + unit.end(), "PLACE")
+        yield from _city(text, *tail.span("city"))
 
 
 def _around(pattern: re.Pattern, text: str, place: int, before: int) -> re.Match | None:
