@@ -51,11 +51,15 @@ ABROAD = re.compile(
     rf"(?:\d{{1,5}}\s)?\b[{UPPER}](?:{LETTER}){{2,20}}(?:{ENDS_ABROAD})\s\d{{1,4}}[a-zA-Z]?\b"
     rf"|(?:\d{{1,5}}\s)?\b(?:V[ií]a|Viale|Vicolo|Piazza|Corso|Rue|Calle|C/|Avda\.?|Avenida|Rua|Praça|Plaza|Camino|Paseo|Carrera|[Uu]l\.|Ulica|Rúa)\s"
     rf"(?:(?:de|del|della|dei|delle|la|las|los|di|da|do|dos|das|des|du)\s){{0,2}}{CAPITALISED}(?:\s{CAPITALISED}){{0,3}},?\s\d{{1,4}}\b"
-    rf"|\d{{1,4}},?\s(?:avenue|rue|boulevard|place|quai|chemin|allée|impasse)\s(?:(?:de|du|des|la|le)\s){{0,2}}{CAPITALISED}(?:\s{CAPITALISED}){{0,3}}"
+    rf"|\d{{1,4}},?\s(?:avenue|rue|boulevard|quai|chemin|allée|impasse)\s(?:(?:de|du|des|la|le)\s){{0,2}}{CAPITALISED}(?:\s{CAPITALISED}){{0,3}}"
     rf"|\b[{UPPER}](?:{LETTER}){{2,20}}(?:\s{CAPITALISED}){{0,2}}\s(?:utca|út|u\.|tér|körút|ulice|cesta)\s\d{{1,4}}\b"
 )
+ABROAD_WORDS = [f"{end} " for end in ENDS_ABROAD.split("|")] + (
+    "Via |Vía |Viale |Vicolo |Piazza |Corso |Rue |Calle |C/ |Avda|Avenida |Rua |Praça |Plaza |Camino |Paseo |Carrera |ul. |Ul. |Ulica |Rúa |"
+    " avenue | rue | boulevard | quai | chemin | allée | impasse | utca | út | u. | tér | körút | ulice | cesta "
+).split("|")
 ABROAD_PIECES = re.compile(rf"(?:{ENDS_ABROAD}) \d|V[ií]a |Vi(?:ale|colo) |Piazza |Corso |Rue |Calle |C/ |A(?:vda|venida)|Rua |Pra[çc]a |Plaza |Camino |"
-    r"Paseo |Carrera |[Uu]l\. |Ulica |Rúa |\d,? (?:avenue|rue|boulevard|place|quai|chemin|allée|impasse) |(?:utca|út|u\.|tér|körút|ulice|cesta) \d")  # fmt: skip
+    r"Paseo |Carrera |[Uu]l\. |Ulica |Rúa |\d,? (?:avenue|rue|boulevard|quai|chemin|allée|impasse) |(?:utca|út|u\.|tér|körút|ulice|cesta) \d")  # fmt: skip
 BOX = re.compile(
     r"(?:USNS|USS|USNV|USCGC)\s[A-Z][a-z]+|\bP\.?\s?O\.?\s(?:Box|BOX)\s#?\d{1,6}|\b(?:PSC|Unit|USNS|USS|USNV|USCGC)\s\d{1,5},?\sBox\s\d{1,5}"
 )
@@ -66,6 +70,7 @@ ZIP = re.compile(r"\d(?<!\w.)\d{4}(?:-\d{4})?(?![\w-])")
 TAIL = re.compile(
     rf"(?:(?:,[ ]?|[ ]?\n[ ]?){{1,2}}(?:Apt|Suite|Unit)\.?[ ]\w{{1,5}})?(?:,[ ]?|[ ]?\n[ ]?){{1,2}}(?P<city>{CITY})(?=[ ]?[,.\n]|$|[ ]\d|[ ][A-Z]{{2}}\b)"
 )
+STATE_AFTER = re.compile(rf",?\s(?:{STATE_CODES}|{STATE_NAMES})\b")
 STATE_BEFORE = re.compile(rf"(?:(?P<city>{CITY}),?\s{{1,2}})?\b(?:{STATE_CODES}|{STATE_NAMES})\.?,?\s{{1,3}}$")
 # MD, PA and MS behind a name are degrees: as states they need a ZIP code.
 STATE = re.compile(rf",\s(?:(?:{STATE_NAMES})\b|(?!MD|PA|MS)(?:{STATE_CODES})\b(?![.'’])(?=\s*(?:[.,;)a-z\d(]|$|\n)))")
@@ -140,7 +145,7 @@ def find_places(text: str) -> Iterator[Span]:
     for match in STREET.finditer(text):
         if match["core"] or text[match.start() + 1].isdigit():
             yield from _address(text, *match.span())
-    for piece in ABROAD_PIECES.finditer(text):
+    for piece in ABROAD_PIECES.finditer(text) if any(word in text for word in ABROAD_WORDS) else ():
         if match := _around(ABROAD, text, piece.start(), 50):
             yield from _address(text, *match.span())
     if "Box" in text or "BOX" in text or "PO A" in text or "USS " in text or "USN" in text or "USCGC" in text:
@@ -190,7 +195,7 @@ def _address(text: str, start: int, end: int) -> Iterator[Span]:
     if tail and not STATE_ALONE.fullmatch(text, *tail.span("city")):
         if unit := re.search(r"\w[\w. ]*\w", text[end : tail.start("city")]):
             yield Span(end + unit.start(), end + unit.end(), "PLACE")
-        yield from _city(text, *tail.span("city"))
+        yield from _city(text, *tail.span("city"), plainly=bool(STATE_AFTER.match(text, tail.end())))
 
 
 def _around(pattern: re.Pattern, text: str, place: int, before: int) -> re.Match | None:
