@@ -1,7 +1,7 @@
 """Invented notes with known identifiers, of templates, name origins and places that the embedded corpus does not have.
 
-`DEVELOPMENT` was run once, looked at, and rules were mended by it; `HELD_OUT` was written afterwards and its figures are the
-ones reported. Both are our own writing, by somebody who knew the rules.
+The development notes were looked at and rules were mended by them; the held-out templates, origins and places were chosen afterwards,
+and theirs are the figures reported. Both are our own writing, by somebody who knew the rules.
 """
 
 from datetime import date, timedelta
@@ -14,35 +14,50 @@ from faker import Faker
 from benchmarks.phi_templates import DEVELOPMENT, HELD_OUT
 from diagnosis.phi.spans import Span
 
-ORIGINS = (
-    "sv_SE",
-    "hu_HU",
-    "nl_NL",
-    "ro_RO",
-    "id_ID",
-    "ja_JP",
-    "yo_NG",
-    "ga_IE",
-    "fi_FI",
-    "hr_HR",
-)  # none of the corpus
 SETS = {"development": DEVELOPMENT, "held_out": HELD_OUT}
-CITIES = (
-    "Worcester Lowell Duluth Tacoma Boise Topeka Scranton Toledo Savannah Amarillo Fresno Spokane Akron Dayton Peoria Racine Yonkers Utica "
-    "Bangor Concord Nashua Burlington Hartford Stamford Camden Trenton Reading Roanoke Macon Mobile Biloxi Lubbock Laredo Flagstaff Reno "
-    "Bakersfield Salem Eugene Yakima Billings Fargo Wichita Omaha Des_Moines Green_Bay Ann_Arbor Fort_Wayne Baton_Rouge Santa_Rosa Cedar_Rapids"
-).split()
-STREETS = "Maple Chestnut Hawthorne Prospect Jefferson Linden Walnut Sycamore Willow Beacon Highland Mill Cedar Franklin Orchard".split()
+# None of these origins is the embedded corpus'; the held-out ones were not looked at before the run either, nor were its places.
+ORIGINS = {
+    "development": "sv_SE hu_HU nl_NL ro_RO id_ID ja_JP yo_NG ga_IE fi_FI hr_HR".split(),
+    "held_out": "da_DK et_EE lt_LT lv_LV sk_SK sl_SI tw_GH ig_NG zu_ZA no_NO".split(),
+}
+CITIES = {
+    "development": "Worcester Lowell Duluth Tacoma Boise Topeka Scranton Toledo Savannah Amarillo Fresno Spokane Akron Dayton Peoria Racine Yonkers "
+    "Utica Bangor Concord Nashua Burlington Hartford Stamford Camden Trenton Reading Roanoke Macon Mobile Biloxi Lubbock Laredo Flagstaff Reno "
+    "Bakersfield Salem Eugene Yakima Billings Fargo Wichita Omaha Des_Moines Green_Bay Ann_Arbor Fort_Wayne Baton_Rouge Santa_Rosa Cedar_Rapids".split(),
+    "held_out": "Springfield Pittsfield Fitchburg Portsmouth Rutland Waterbury Paterson Allentown Erie Norfolk Durham Columbia Augusta Pensacola Tampa "
+    "Gainesville Knoxville Lexington Evansville Kokomo Lansing Kenosha Rochester Dubuque Joplin Tulsa Shreveport Galveston Abilene El_Paso Santa_Fe "
+    "Pueblo Provo Pocatello Missoula Helena Bellingham Corvallis Redding Modesto Oceanside Long_Beach Iron_Mountain White_Plains Grand_Forks".split(),
+}
+STREETS = {
+    "development": "Maple Chestnut Hawthorne Prospect Jefferson Linden Walnut Sycamore Willow Beacon Highland Mill Cedar Franklin Orchard".split(),
+    "held_out": "Elm Birch Main Washington Pleasant Church Summit Lincoln Center Ridge Pearl Spring Harvard Lakeview Second".split(),
+}
 STREET_ENDS = "Street St Avenue Ave Road Rd Lane Drive Blvd Court Terrace".split()
 STATES = "MA NH CT NY OH PA WI MN WA OR CA TX GA".split()
-FIRMS = (
-    "{last} Plumbing, {city} Public Schools, {last} & Sons, {last} Trucking, {city} Steel Works, {last} Bakery".split(
-        ", "
-    )
-)
-HOSPITALS = "{city} Regional Medical Center, {city} Memorial Hospital, St. {saint}'s Hospital, Mount {saint} Medical Center, {city} VA Hospital, {last} Rehabilitation Center".split(
-    ", "
-)
+FIRMS = {
+    "development": (
+        "{last} Plumbing",
+        "{city} Public Schools",
+        "{last} & Sons",
+        "{last} Trucking",
+        "{city} Steel Works",
+        "{last} Bakery",
+    ),
+    "held_out": (
+        "{last} Electric",
+        "{city} Fire Department",
+        "{last} and Partners",
+        "{last} Foods",
+        "{city} Paper Mill",
+        "{last} Insurance",
+    ),
+}
+HOSPITALS = {
+    "development": ("{city} Regional Medical Center", "{city} Memorial Hospital", "St. {saint}'s Hospital", "Mount {saint} Medical Center",
+                    "{city} VA Hospital", "{last} Rehabilitation Center"),
+    "held_out": ("{city} General Hospital", "{city} Children's Hospital", "{saint} Medical Center", "Saint {saint} Hospital",
+                 "{city} Health Center", "{last} Nursing Home"),
+}  # fmt: skip
 SAINTS = "Agnes Jude Raphael Monica Camillus Dymphna".split()
 SAID_AGES = "90 91 92 93 94 95 96 97 98 99 101 103".split()
 RELATIONS = {
@@ -60,6 +75,7 @@ class Note(NamedTuple):
 class Case(NamedTuple):
     """Who a note is about."""
 
+    templates: str
     rng: Random
     origin: str
     woman: bool
@@ -90,10 +106,11 @@ def draw_notes(templates: str, count: int, seed: int):
     chosen = SETS[templates]
     for number in range(count):
         rng = Random(f"{seed} {templates} {number}")
-        origin, woman = ORIGINS[number % len(ORIGINS)], rng.random() < 0.5
+        origins = ORIGINS[templates]
+        origin, woman = origins[number % len(origins)], rng.random() < 0.5
         first, last = person(rng, origin, woman)
         seen = date(2009, 1, 1) + timedelta(days=rng.randrange(5_000))
-        case = Case(rng, origin, woman, first, last, seen, _digits(rng, 7))
+        case = Case(templates, rng, origin, woman, first, last, seen, _digits(rng, 7))
         lines = [
             rng.choice(chosen["openings"]),
             *rng.sample(chosen["sentences"], 7),
@@ -142,7 +159,7 @@ def _slot(slot: str, case: Case, relation: dict) -> tuple[str | None, str, str |
         own, _ = person(rng, case.origin, relation.get("woman", True))
         return "NAME", own if slot == "relative_first" else f"{own} {last}", case.origin
     if slot.startswith("doctor") or slot == "staff":
-        origin = rng.choice(ORIGINS)
+        origin = rng.choice(ORIGINS[case.templates])
         own, family = person(rng, origin, rng.random() < 0.5)
         value = {"doctor_last": family, "doctor_initial": f"{own[0]}. {family}"}.get(slot, f"{own} {family}")
         return "NAME", value, origin
@@ -160,18 +177,18 @@ def _letters(rng: Random, count: int) -> str:
     return "".join(rng.choice("ABCDEFGHJKLMNPRSTUVWXYZ") for _ in range(count))
 
 
-def _city(rng: Random, _=None) -> str:
-    return rng.choice(CITIES).replace("_", " ")
+def _city(rng: Random, case: Case) -> str:
+    return rng.choice(CITIES[case.templates]).replace("_", " ")
 
 
-def _named(rng: Random, case: Case, forms: list[str]) -> str:
-    _, last = person(rng, rng.choice(ORIGINS), False)
-    return rng.choice(forms).format(city=_city(rng), last=last, saint=rng.choice(SAINTS))
+def _named(rng: Random, case: Case, forms: dict[str, tuple]) -> str:
+    _, last = person(rng, rng.choice(ORIGINS[case.templates]), False)
+    return rng.choice(forms[case.templates]).format(city=_city(rng, case), last=last, saint=rng.choice(SAINTS))
 
 
-def _street(rng: Random, _) -> str:
+def _street(rng: Random, case: Case) -> str:
     unit = rng.choice(("", "", f" Apt {rng.randrange(1, 40)}", f", Unit {rng.randrange(1, 40)}"))
-    return f"{rng.randrange(2, 999)} {rng.choice(STREETS)} {rng.choice(STREET_ENDS)}{unit}"
+    return f"{rng.randrange(2, 999)} {rng.choice(STREETS[case.templates])} {rng.choice(STREET_ENDS)}{unit}"
 
 
 def _phone(rng: Random, _) -> str:
