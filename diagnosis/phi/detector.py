@@ -90,9 +90,9 @@ def _protect_masks(text: str, spans: Spans) -> None:
 
 def _ages(text: str) -> Iterable[Span]:
     for number in OVER_89.finditer(text):
-        match = AGE.search(text, max(0, number.start() - 24), number.end() + 32)
-        if match and match.start() <= number.start() < match.end():
-            yield Span(*match.span(match.lastgroup), "AGE")
+        for match in AGE.finditer(text, max(0, number.start() - 24), number.end() + 32):
+            if match.start() <= number.start() < match.end():
+                yield Span(*match.span(match.lastgroup), "AGE")
     if "narian" in text or "NARIAN" in text:
         for match in AGED.finditer(text):
             yield Span(*match.span(), "AGE")

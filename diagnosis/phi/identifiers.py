@@ -91,6 +91,7 @@ UNIT = re.compile(
 )
 LEFT = re.compile(r"[A-Za-z](?:[A-Za-z'/-]*[A-Za-z])?|[#:.;,\n]")
 MORE_DIGITS = re.compile(r"(?:[ -]\d{2,5}){1,4}(?![\w/-]|\.\d)")
+CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
 YEAR = re.compile(r"(?:1[89]|2[01])\d\d")
 
 
@@ -178,14 +179,15 @@ def find_labelled(text: str) -> Iterator[Span]:
         token = text[start:end]
         digits = sum(map(str.isdigit, token))
         more = MORE_DIGITS.match(text, end)
-        if (len(token) < 4 and not more) or digits < 2:
+        if (len(token) < 4 and not more) or digits < 2 or CLOCK.fullmatch(token):
             continue
         kind = label_before(text, start)
         if kind in ("PHONE", "FAX", "CALL"):
             if digits >= (7 if kind == "CALL" else 4) and not UNIT.match(text, end) and not YEAR.fullmatch(token):
                 yield Span(start, end, "FAX" if kind == "FAX" else "PHONE")
         elif kind:
-            if digits >= 3 and not YEAR.fullmatch(token) and not UNIT.match(text, end) and not _measure(token):
+            unit = digits < 7 and UNIT.match(text, end)  # "NPI 1234567893 Copies to" has none
+            if digits >= 3 and not YEAR.fullmatch(token) and not unit and not _measure(token):
                 yield Span(start, more.end() if more else end, kind)
         elif looks_like_code(token, digits) and not UNIT.match(text, end):
             yield Span(start, end, "LICENCE" if npi_valid(token) else "OTHER_ID")
@@ -205,7 +207,12 @@ def looks_like_code(token: str, digits: int) -> bool:
     return (
         digits >= 5
         and compact.isalnum()
-        and bool(re.match(r"[A-Z]{2,5}[-_]?\d{5,}|[A-Z][-_]?\d{6,}|\d{2,4}-\d{5,}|[A-Z]{2,5}-\d{2,4}-\d{3,}", token))
+        and bool(
+            re.match(
+                r"[A-Z]{2,5}[-_]?\d{5,}|[A-Z][-_]?\d{6,}|[A-Z]{1,2}\d\d-\d{4,}|\d{2,4}-\d{5,}|[A-Z]{2,5}-\d{2,4}-\d{3,}",
+                token,
+            )
+        )
     )
 
 

@@ -47,7 +47,10 @@ FORM_NAME = re.compile(
 )
 """A form's field that holds nothing but a name."""
 NAME_IS = re.compile(r"\b(?:name is|name's|name was) ([a-z]{3,20})(?: ([a-z]{3,20}))?(?= ?[.,;\n)]|$)")
-LOWER_TITLED = re.compile(r"\b(?:dr|mr|mrs|ms)\.? ([a-z]{3,20})(?: ([a-z]{3,20}))?\b")
+LOWER_LAST = re.compile(
+    rf"(?m)^[ \t]*(?i:(?:patient |pt |client )?name|patient|to|from|subject|re):[ \t]*{WORD} ([a-zà-ž]{{3,20}})(?=[ \t]*(?:$|,|\())"
+)
+LOWER_TITLED = re.compile(r"\b(?:(?:dr|mr|mrs|ms)\.?|Dr\.|Mr\.|Mrs\.|Ms\.) ([a-zà-ž]{3,20})(?: ([a-zà-ž]{3,20}))?\b")
 
 TITLES = frozenset(
     "dr drs doctor mr mrs ms miss mx messrs prof professor nurse rev reverend rabbi imam sr sra srta señor señora señorita "
@@ -76,7 +79,7 @@ FIELDS = frozenset(
     "attn attention to from dictator transcriptionist reader reviewer witness interpreter therapist caregiver emergency "
     "surname firstname lastname alias aka responsible performing ordering interpreting requesting cosigner scribe technician "
     "pharmacist dietitian examiner operator gp counselor psychiatrist psychologist nephrologist client mr mrs ms team "
-    "maiden subject informant representative agent subscriber guarantor insured policyholder employer regarding re caller decedent".split()
+    "maiden subject informant representative agent subscriber guarantor insured policyholder employer signed regarding re caller decedent".split()
 )
 DONE_BY = frozenset(
     "seen examined evaluated dictated signed reviewed followed referred performed accompanied read interpreted ordered prescribed "
@@ -286,6 +289,8 @@ SMALL_BEFORE = frozenset("per by with to is named was for from of".split())
 ANNOUNCERS = frozenset().union(
     TITLES, WEAK_TITLES, FIELDS, RELATIONS, CALLING, ROLES, NAME_FIELDS, SIGNING, SMALL_BEFORE
 )  # fmt: skip
+DAY_AFTER = re.compile(r"\.?,?\s\d")
+CAMEL = re.compile(rf"[{UPPER}](?:{LETTER}){{3,}}[A-Z][a-zà-ÿ]{{2,}}")  # SimphiweNkosi
 BETWEEN = re.compile(r"\s?(?:,?\s?\band\b|&|/)\s?")
 FIELD_GAP = re.compile(r"\s{0,3}(?:\([^)\n]{0,20}\))?\s{0,2}[:#]+[-\s]{0,12}|\s+[-–]\s+")
 TITLE_GAP = re.compile(r"\.?\s{1,4}|\.")
@@ -322,6 +327,9 @@ def find_names(text: str) -> Iterator[Name]:
         for name in _in_run(text, words, strength):
             before, of_field, plainly = name, field, strength
             yield name
+    for match in LOWER_LAST.finditer(text):
+        if not common(match[1]) and match[1] not in ALSO_NAMES:
+            yield Name(*match.span(1), (match[1],))
     for match in NAME_IS.finditer(text) if " name" in text else ():
         if any(word and not common(word) for word in match.groups()):
             yield Name(
@@ -369,11 +377,13 @@ def _before(text: str, start: int, starts: list[int], tokens: list[tuple[int, st
     previous = ""
     if place and starts[place - 1] >= start - 48:
         previous = tokens[place - 1][1].lower().removesuffix("-in-law")
-    if last in TITLES and TITLE_GAP.fullmatch(gap):
+    if last in NAME_FIELDS and gap == " (":
+        return 1, False
+    if last in TITLES and written not in ROLES and TITLE_GAP.fullmatch(gap):
         if written == "MS" and gap[0] != ".":
             return 0, False  # MS Contin; multiple sclerosis
         if last in WEAK_TITLES or written in ("DR", "MISS"):
-            return (1 if written[0].isupper() else 0), False
+            return (1 if written[0].isupper() and "\n" not in gap else 0), False
         if written[0].isupper() or gap[0] == ".":
             return 2, False
     if FIELD_GAP.fullmatch(gap):
@@ -397,7 +407,10 @@ def _before(text: str, start: int, starts: list[int], tokens: list[tuple[int, st
         or (last in ("is", "named", "was") and (previous in RELATIONS or previous == "name"))
         or (last == "for" and previous in ("covering", "calling", "asked", "ask", "asking"))
         or (last == "from" and previous in ("call", "message", "letter", "heard", "obtained", "email"))
-        or (last == "of" and previous in ("care", "attention", "supervision", "behalf", "direction"))
+        or (
+            last == "of"
+            and previous in ("care", "attention", "supervision", "behalf", "direction", "evaluation", "examination")
+        )
     )
     return (2 if last == "dear" else 1 if announced else 0), last == "by"
 
@@ -432,6 +445,8 @@ def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
         else:
             further = _stretched(text, words, place, strength)
             end, shown = max(end, further), True
+        if end > place + 1 and words[end - 1].plain in CALENDAR and DAY_AFTER.match(text, words[end - 1].end):
+            end -= 1  # signed: Eve Annus April 27
         if shown:
             yield _name(words[place:end])
             place = end
@@ -458,7 +473,9 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
             pass
         elif set(plain) <= {"x"} or plain in ("abc", "xyz", "abcd"):
             break
-        elif _likely(word, capitals or strength == 2) or (plain in ALSO_NAMES):
+        elif (
+            _likely(word, capitals or strength == 2) or plain in ALSO_NAMES or (strength and CAMEL.fullmatch(word.text))
+        ):
             alone = strength < 2 and plain in ALSO_NAMES and doubtful(plain) and plain not in GIVEN
             evidence = evidence or not alone or (strength > 0 and end > place)
         elif (
@@ -499,11 +516,12 @@ def _stretched(text: str, words: list[Word], place: int, strength: int) -> int:
     if not full:
         return 0
     start, stop = words[place].start, words[end - 1].end
+    if len(full) == 1 and len(words[place].plain) == 1 and end - place > 1:  # T. Lie, MD
+        return end if CREDENTIAL.match(text, stop) else 0
     if len(full) == 1:  # his wife Rose; spoke to Isa, her uncle
-        alone = strength and (
-            RELATION_BEFORE.search(text, max(0, start - 18), start) or RELATION_AFTER.match(text, stop)
-        )
-        return end if alone and not drug_or_eponym(full[0].plain) and full[0].plain not in STATES else 0
+        if strength and RELATION_BEFORE.search(text, max(0, start - 18), start) and full[0].plain not in STATES:
+            return end if not drug_or_eponym(full[0].plain) or text[stop : stop + 1] in (",", ")") else 0
+        return end if strength and RELATION_AFTER.match(text, stop) and not drug_or_eponym(full[0].plain) else 0
     if not any(_likely(word, False) for word in full):
         return 0
     shown = strength or CREDENTIAL.match(text, stop) or AGED.match(text, stop) or RELATION_AFTER.match(text, stop)
@@ -514,14 +532,9 @@ def _could_be_of_a_name(word: Word, inside: bool) -> bool:
     plain = word.plain
     if word.text[0].islower():
         return inside
-    if (
-        plain in NEVER
-        or plain in ROLES
-        or plain in RELATIONS
-        or plain in TITLES
-        or plain in PEOPLES
-        or plain in WEEKDAYS
-    ):
+    if plain in NEVER or plain in ROLES or plain in RELATIONS or plain in TITLES or plain in PEOPLES:
+        return False
+    if plain in WEEKDAYS or (inside and plain in CALENDAR):  # May Johannessen; signed: Eve Annus July 6
         return False
     return len(plain) == 1 or word.text.istitle()
 
@@ -585,7 +598,10 @@ def find_known(text: str, known: set[str]) -> Iterator[Name]:
                 inside = not word.text.isupper() and not SENTENCE_START.search(
                     text[max(0, word.start - 6) : word.start]
                 )
-                hits[i] = bool(beside or (inside and not drug_or_eponym(word.plain) and word.plain not in NEVER))
+                acts = word.plain not in NEVER and PERSON_VERBS.match(text, word.end)  # May denies
+                hits[i] = bool(
+                    beside or acts or (inside and not drug_or_eponym(word.plain) and word.plain not in NEVER)
+                )
             if hits[i] and word.text.isupper() and 1 < len(word.text) <= 4 and word.text.isascii() and len(words) == 1:
                 around = text[max(0, word.start - 20) : word.start] + text[word.end : word.end + 20]
                 hits[i] = sum(map(str.islower, around)) <= sum(map(str.isupper, around))

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 from diagnosis.phi.names import (
     COUNTRIES,
@@ -17,6 +19,7 @@ from diagnosis.phi.names import (
 )
 from diagnosis.phi.spans import Span
 
+TOWNS = Path(__file__).with_name("towns.txt")
 CAPITALISED = rf"[{UPPER}](?:{LETTER}|['’.-](?={LETTER}))*"
 STATE_CODES = "AL|AK|AZ|AR|CA|CO|CT|DE|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH|OK|OR|PA|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY|DC|PR|AS|FM|GU|MH|MP|PW|VI|AA|AE|AP"
 STATE_NAMES = (
@@ -74,6 +77,9 @@ STATE_AFTER = re.compile(rf",?\s(?:{STATE_CODES}|{STATE_NAMES})\b")
 STATE_BEFORE = re.compile(rf"(?:(?P<city>{CITY}),?\s{{1,2}})?\b(?:{STATE_CODES}|{STATE_NAMES})\.?,?\s{{1,3}}$")
 # MD, PA and MS behind a name are degrees: as states they need a ZIP code.
 STATE = re.compile(rf",\s(?:(?:{STATE_NAMES})\b|(?!MD|PA|MS)(?:{STATE_CODES})\b(?![.'’])(?=\s*(?:[.,;)a-z\d(]|$|\n)))")
+TOWN_AFTER = re.compile(r",\s{1,2}|\s(?:in|of)\s")
+TOWN_WORD = re.compile(rf"{CAPITALISED}")
+BEFORE_TOWN = frozenset("in from to near outside at".split())
 LAST_WORD = re.compile(r"([A-Za-z]+)\s$")
 STATE_ALONE = re.compile(STATE_NAMES)
 CITY_BEFORE = re.compile(rf"(?<![\w'’-])(?P<city>{CITY})$")
@@ -82,7 +88,7 @@ RESIDENCE = re.compile(
     rf"[Rr]elocat(?:ed|ing)|returned|[Tt]ransported|flown|[Oo]riginally|home)\s{{1,2}}(?:(?:here|alone|back|recently|over|up|down)\s)?"
     rf"(?:in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?:(?:the\s)?(?:city|town|village|suburb)\sof\s)?(?P<city>{CITY})"
 )
-PREPOSITION = re.compile(rf"\s(?:in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?=[{UPPER}]|the\s[{UPPER}c-v])")
+PREPOSITION = re.compile(rf"\s(in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?=[{UPPER}]|the\s[{UPPER}c-v])")
 HOME = re.compile(r"(?:liv|resid|born|mov|native|raised|grew|relocat|originally)", re.I)
 EMPLOYED = re.compile(
     rf"\b(?:[Ww]ork(?:s|ed|ing)?|[Ee]mployed|[Ee]mployee|[Jj]ob|[Rr]etired|[Vv]olunteers?)\s{{1,2}}(?:[a-z-]{{2,14}}\s){{0,4}}?(?:at|for|by|from|of|in)\s(?:the\s)?"
@@ -140,6 +146,24 @@ NOT_EMPLOYERS = frozenset(
 FIRST_OF_CITY = frozenset("new north south east west lake port saint st fort mount san santa los las el la".split())
 
 
+@cache
+def _towns() -> frozenset[str]:
+    return frozenset(line for line in TOWNS.read_text("utf-8").splitlines() if not line.startswith("#"))
+
+
+def _town_end(text: str, start: int) -> int:
+    """Where a town of the list ends that begins at `start` (the longest of up to three words), `start` where none does."""
+    end, found = start, start
+    for _ in range(3):
+        word = TOWN_WORD.match(text, end + (end > start))
+        if not word or (end > start and text[end] != " "):
+            break
+        end = word.end()
+        if text[start:end] in _towns():
+            found = end
+    return found
+
+
 def find_places(text: str) -> Iterator[Span]:
     """Streets, boxes, cities, ZIP codes and institutions, by their form, their label or the words before them."""
     for match in STREET.finditer(text):
@@ -182,6 +206,10 @@ def find_places(text: str) -> Iterator[Span]:
             yield from _employer(text, *match.span("city"))
         if match := _around(RESIDENCE, text, start, 40):
             yield from _city(text, *match.span("city"), plainly=bool(HOME.match(match[0])))
+        if preposition[1] in BEFORE_TOWN:
+            end = _town_end(text, preposition.end())
+            if end > preposition.end() and not MEDICAL_AFTER.match(text, end):
+                yield Span(preposition.end(), end, "PLACE")
     for pattern in (FIELD, WITHIN):
         for match in pattern.finditer(text):
             if pattern is not WITHIN or not MEDICAL_AFTER.match(text, match.end()):
@@ -195,7 +223,8 @@ def _address(text: str, start: int, end: int) -> Iterator[Span]:
     if tail and not STATE_ALONE.fullmatch(text, *tail.span("city")):
         if unit := re.search(r"\w[\w. ]*\w", text[end : tail.start("city")]):
             yield Span(end + unit.start(), end + unit.end(), "PLACE")
-        yield from _city(text, *tail.span("city"), plainly=bool(STATE_AFTER.match(text, tail.end())))
+        town = _town_end(text, tail.start("city")) == tail.end("city")
+        yield from _city(text, *tail.span("city"), plainly=town or bool(STATE_AFTER.match(text, tail.end())))
 
 
 def _around(pattern: re.Pattern, text: str, place: int, before: int) -> re.Match | None:
@@ -251,6 +280,8 @@ def _institution(text: str, name: re.Match, match: re.Match) -> Iterator[Span]:
     words = list(re.finditer(r"\S+", name[0]))
     left = []
     while words and words[0][0].lower().strip(".,") in GENERIC | {"and", "&"}:
+        if _town_end(text, name.start() + words[0].start()) > name.start() + words[0].end():  # Long Beach
+            break
         left.append(words.pop(0))
     if left and words and left[-1][0] == "New" and not common(words[0][0].lower()):  # New Dorothy Hospital
         words.insert(0, left.pop())
@@ -261,5 +292,10 @@ def _institution(text: str, name: re.Match, match: re.Match) -> Iterator[Span]:
     known = [common(word) or word in GENERIC or word in short for word in own]
     clear = match[0].lower().endswith(CLEAR_TYPES) and not all(word in GENERIC for word in own)
     clear = clear or (match[0].lower().endswith(HOUSES) and drug_or_eponym(own[0]))
+    clear = clear or _town_end(text, name.start() + words[0].start()) > name.start() + words[0].start()
     if not all(known) or own[0] in ("st", "saint", "mt", "mount") or clear:
         yield Span(name.start() + words[0].start(), match.end(), "PLACE")
+        if after := TOWN_AFTER.match(text, match.end()):
+            end = _town_end(text, after.end())
+            if end > after.end():
+                yield Span(after.end(), end, "PLACE")
