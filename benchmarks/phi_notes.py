@@ -1,7 +1,8 @@
 """Invented notes with known identifiers, of templates, name origins and places that the embedded corpus does not have.
 
-The development notes were looked at and rules were mended by them; the held-out templates, origins and places were chosen afterwards,
-and theirs are the figures reported. Both are our own writing, by somebody who knew the rules.
+The `first` notes were run once, looked at, and rules were mended by them; then `second` was written, run and looked at likewise. `third` was
+written after that, with other templates, origins and places, and is the set reported: no rule was mended by it. All are our own
+writing, by somebody who knew the rules.
 """
 
 from datetime import date, timedelta
@@ -11,31 +12,36 @@ from typing import NamedTuple
 
 from faker import Faker
 
-from benchmarks.phi_templates import DEVELOPMENT, HELD_OUT
+from benchmarks.phi_templates import FIRST, SECOND, THIRD
 from diagnosis.phi.spans import Span
 
-SETS = {"development": DEVELOPMENT, "held_out": HELD_OUT}
-# None of these origins is the embedded corpus'; the held-out ones were not looked at before the run either, nor were its places.
+SETS = {"first": FIRST, "second": SECOND, "third": THIRD}
+# None of these origins is the embedded corpus', and no two sets share one.
 ORIGINS = {
-    "development": "sv_SE hu_HU nl_NL ro_RO id_ID ja_JP yo_NG ga_IE fi_FI hr_HR".split(),
-    "held_out": "da_DK et_EE lt_LT lv_LV sk_SK sl_SI tw_GH ig_NG zu_ZA no_NO".split(),
+    "first": "sv_SE hu_HU nl_NL ro_RO id_ID ja_JP yo_NG ga_IE fi_FI hr_HR".split(),
+    "second": "da_DK et_EE lt_LT lv_LV sk_SK sl_SI tw_GH ig_NG zu_ZA no_NO".split(),
+    "third": "ha_NG en_KE uz_UZ en_PK fr_DZ en_GB is_IS az_AZ en_NZ fr_CH".split(),
 }
 CITIES = {
-    "development": "Worcester Lowell Duluth Tacoma Boise Topeka Scranton Toledo Savannah Amarillo Fresno Spokane Akron Dayton Peoria Racine Yonkers "
+    "first": "Worcester Lowell Duluth Tacoma Boise Topeka Scranton Toledo Savannah Amarillo Fresno Spokane Akron Dayton Peoria Racine Yonkers "
     "Utica Bangor Concord Nashua Burlington Hartford Stamford Camden Trenton Reading Roanoke Macon Mobile Biloxi Lubbock Laredo Flagstaff Reno "
     "Bakersfield Salem Eugene Yakima Billings Fargo Wichita Omaha Des_Moines Green_Bay Ann_Arbor Fort_Wayne Baton_Rouge Santa_Rosa Cedar_Rapids".split(),
-    "held_out": "Springfield Pittsfield Fitchburg Portsmouth Rutland Waterbury Paterson Allentown Erie Norfolk Durham Columbia Augusta Pensacola Tampa "
+    "second": "Springfield Pittsfield Fitchburg Portsmouth Rutland Waterbury Paterson Allentown Erie Norfolk Durham Columbia Augusta Pensacola Tampa "
     "Gainesville Knoxville Lexington Evansville Kokomo Lansing Kenosha Rochester Dubuque Joplin Tulsa Shreveport Galveston Abilene El_Paso Santa_Fe "
     "Pueblo Provo Pocatello Missoula Helena Bellingham Corvallis Redding Modesto Oceanside Long_Beach Iron_Mountain White_Plains Grand_Forks".split(),
+    "third": "Marblehead Ipswich Brattleboro Keene Laconia Skowhegan Bristol Groton Oneonta Ithaca Elmira Hershey Altoona Zanesville Youngstown Muncie "
+    "Sheboygan La_Crosse Bemidji Mankato Ottumwa Sedalia Hattiesburg Tupelo Tuscaloosa Dothan Valdosta Hickory Staunton Paducah Texarkana Odessa Las_Cruces "
+    "Gallup Durango Ogden Twin_Falls Bozeman Walla_Walla Medford Chico Palo_Alto San_Mateo Bar_Harbor Old_Orchard_Beach Stowe Woods_Hole Lake_Placid".split(),
 }
 STREETS = {
-    "development": "Maple Chestnut Hawthorne Prospect Jefferson Linden Walnut Sycamore Willow Beacon Highland Mill Cedar Franklin Orchard".split(),
-    "held_out": "Elm Birch Main Washington Pleasant Church Summit Lincoln Center Ridge Pearl Spring Harvard Lakeview Second".split(),
+    "first": "Maple Chestnut Hawthorne Prospect Jefferson Linden Walnut Sycamore Willow Beacon Highland Mill Cedar Franklin Orchard".split(),
+    "second": "Elm Birch Main Washington Pleasant Church Summit Lincoln Center Ridge Pearl Spring Harvard Lakeview Second".split(),
+    "third": "Ash Poplar Broad Court Mountain School Water Adams Madison Bridge Locust Meadow Rosewood Forest Third".split(),
 }
 STREET_ENDS = "Street St Avenue Ave Road Rd Lane Drive Blvd Court Terrace".split()
 STATES = "MA NH CT NY OH PA WI MN WA OR CA TX GA".split()
 FIRMS = {
-    "development": (
+    "first": (
         "{last} Plumbing",
         "{city} Public Schools",
         "{last} & Sons",
@@ -43,7 +49,7 @@ FIRMS = {
         "{city} Steel Works",
         "{last} Bakery",
     ),
-    "held_out": (
+    "second": (
         "{last} Electric",
         "{city} Fire Department",
         "{last} and Partners",
@@ -53,10 +59,12 @@ FIRMS = {
     ),
 }
 HOSPITALS = {
-    "development": ("{city} Regional Medical Center", "{city} Memorial Hospital", "St. {saint}'s Hospital", "Mount {saint} Medical Center",
+    "first": ("{city} Regional Medical Center", "{city} Memorial Hospital", "St. {saint}'s Hospital", "Mount {saint} Medical Center",
                     "{city} VA Hospital", "{last} Rehabilitation Center"),
-    "held_out": ("{city} General Hospital", "{city} Children's Hospital", "{saint} Medical Center", "Saint {saint} Hospital",
+    "second": ("{city} General Hospital", "{city} Children's Hospital", "{saint} Medical Center", "Saint {saint} Hospital",
                  "{city} Health Center", "{last} Nursing Home"),
+    "third": ("{city} Community Hospital", "{city} Medical Center", "{last} Memorial Hospital", "St. {saint} Hospital", "{city} Cancer Center",
+              "{city} Veterans Hospital"),
 }  # fmt: skip
 SAINTS = "Agnes Jude Raphael Monica Camillus Dymphna".split()
 SAID_AGES = "90 91 92 93 94 95 96 97 98 99 101 103".split()
@@ -102,7 +110,7 @@ def person(rng: Random, origin: str, woman: bool) -> tuple[str, str]:
 
 
 def draw_notes(templates: str, count: int, seed: int):
-    """Yield `count` notes of a set of templates ("development", "held_out"), by seed."""
+    """Yield `count` notes of a set of templates ("first", "second", "third"), by seed."""
     chosen = SETS[templates]
     for number in range(count):
         rng = Random(f"{seed} {templates} {number}")
@@ -143,8 +151,8 @@ def _filled(note_id: str, template: str, case: Case) -> Note:
 def _slot(slot: str, case: Case, relation: dict) -> tuple[str | None, str, str | None]:
     """(kind or null, text, origin of a name) of a slot of the templates."""
     rng, (first, last) = case.rng, (case.first, case.last)
-    if slot in ("he", "his", "title", "sex", "man"):
-        words = {"he": ("she", "he"), "his": ("her", "his"), "title": ("Ms.", "Mr."), "sex": ("F", "M"), "man": ("woman", "man")}  # fmt: skip
+    if slot in ("he", "his", "himself", "title", "sex", "man"):
+        words = {"he": ("she", "he"), "his": ("her", "his"), "title": ("Ms.", "Mr."), "sex": ("F", "M"), "man": ("woman", "man"), "himself": ("herself", "himself")}  # fmt: skip
         return None, words[slot][not case.woman], None
     if slot in ("He", "His"):
         return None, {"He": ("She", "He"), "His": ("Her", "His")}[slot][not case.woman], None
