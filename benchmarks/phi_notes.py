@@ -41,30 +41,17 @@ STREETS = {
 STREET_ENDS = "Street St Avenue Ave Road Rd Lane Drive Blvd Court Terrace".split()
 STATES = "MA NH CT NY OH PA WI MN WA OR CA TX GA".split()
 FIRMS = {
-    "first": (
-        "{last} Plumbing",
-        "{city} Public Schools",
-        "{last} & Sons",
-        "{last} Trucking",
-        "{city} Steel Works",
-        "{last} Bakery",
-    ),
-    "second": (
-        "{last} Electric",
-        "{city} Fire Department",
-        "{last} and Partners",
-        "{last} Foods",
-        "{city} Paper Mill",
-        "{last} Insurance",
-    ),
-}
+    "first": ("{last} Plumbing", "{city} Public Schools", "{last} & Sons", "{last} Trucking", "{city} Steel Works", "{last} Bakery"),
+    "second": ("{last} Electric", "{city} Fire Department", "{last} and Partners", "{last} Foods", "{city} Paper Mill", "{last} Insurance"),
+    "third": ("{last} Roofing", "{city} Police Department", "{last} Brothers", "{last} Dairy", "{city} Library", "{city} Community College"),
+}  # fmt: skip
 HOSPITALS = {
     "first": ("{city} Regional Medical Center", "{city} Memorial Hospital", "St. {saint}'s Hospital", "Mount {saint} Medical Center",
-                    "{city} VA Hospital", "{last} Rehabilitation Center"),
+              "{city} VA Hospital", "{last} Rehabilitation Center"),
     "second": ("{city} General Hospital", "{city} Children's Hospital", "{saint} Medical Center", "Saint {saint} Hospital",
-                 "{city} Health Center", "{last} Nursing Home"),
-    "third": ("{city} Community Hospital", "{city} Medical Center", "{last} Memorial Hospital", "St. {saint} Hospital", "{city} Cancer Center",
-              "{city} Veterans Hospital"),
+               "{city} Health Center", "{last} Nursing Home"),
+    "third": ("{city} Community Hospital", "{city} Medical Center", "{last} Memorial Hospital", "St. {saint} Hospital",
+              "{city} Cancer Center", "{city} Veterans Hospital"),
 }  # fmt: skip
 SAINTS = "Agnes Jude Raphael Monica Camillus Dymphna".split()
 SAID_AGES = "90 91 92 93 94 95 96 97 98 99 101 103".split()
