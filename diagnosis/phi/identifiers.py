@@ -50,7 +50,7 @@ PLATE = re.compile(
     r"([A-Z0-9]{1,8}(?:[ -][A-Z0-9]{1,5}){0,2})(?![\w-])",
     re.I,
 )
-BARE_PLATE = re.compile(r"\b[Pp]late (?=[A-Z]*\d)(?=\d*[A-Z])([A-Z0-9]{5,8})(?![\w-])")
+BARE_PLATE = re.compile(r"\b[Pp]late ((?=[A-Z]*\d)(?=\d*[A-Z])[A-Z0-9]{5,8}|[A-Z]{3}[- ]\d{3,4})(?![\w-])")
 USER = re.compile(
     r"\b(?:[Uu]ser ?name|[Uu]ser|[Ll]ogin|[Hh]andle)\s?(?:is|:|=)?\s((?=[a-z._-]*\d|[a-z]+[._])[a-z][\w.-]{3,30}\w)"
 )

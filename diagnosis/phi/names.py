@@ -28,7 +28,7 @@ MARK = _class(lambda c: unicodedata.category(c) in ("Mn", "Mc"))
 UPPER = _class(lambda c: c.isalpha() and not c.islower())  # capitals, and letters of scripts that have none
 LETTER = rf"[^\W\d_]|[{MARK}]"
 PARTICLES = "de del della di da das do dos du la le van von der den ter ten zu bin ibn al el abu y e san st".split()
-WORD = rf"(?:[{UPPER}][.](?![\w])|(?:[dlDLO]['’])?[{UPPER}](?:{LETTER})*(?:['’-](?:{LETTER})+){{0,3}})"
+WORD = rf"(?:[{UPPER}][.](?![\w])|(?:[dlDLO]['’])?[{UPPER}](?:{LETTER})*(?:['’‘ʻ-](?:{LETTER})+){{0,3}})"
 SMALL = "a an na 't".split()  # between the words of Mac an Bhaird, van 't Hof
 JOINT = rf"(?:{'|'.join(PARTICLES)}|(?<=Mac )(?:an?|na)|(?<=van )'t)"
 RUN = re.compile(rf"(?<![\w'’-])(?:'s )?{WORD}(?:[ \t]{{1,3}}(?:{JOINT}[ \t]){{0,2}}{WORD}){{0,11}}")
@@ -85,7 +85,7 @@ DONE_BY = frozenset(
     "seen examined evaluated dictated signed reviewed followed referred performed accompanied read interpreted ordered prescribed "
     "managed treated cared called brought witnessed transcribed approved verified assessed supervised assisted operated written "
     "prepared entered electronically discussed visited recommended authorized completed given cosigned attested escorted driven "
-    "requested placed removed admitted discharged edited typed checked confirmed counseled found contacted advised told "
+    "requested held placed removed admitted discharged edited typed checked confirmed counseled found contacted advised told "
     "provided obtained reported recorded documented updated sent known".split()
 )
 WITH = frozenset(
@@ -290,6 +290,7 @@ ANNOUNCERS = frozenset().union(
     TITLES, WEAK_TITLES, FIELDS, RELATIONS, CALLING, ROLES, NAME_FIELDS, SIGNING, SMALL_BEFORE
 )  # fmt: skip
 DAY_AFTER = re.compile(r"\.?,?\s\d")
+SCOTTISH = re.compile(r"(?:Mc|Mac|O['’]|D['’]|De|La|Le)[A-Z][a-z]")
 CAMEL = re.compile(rf"[{UPPER}](?:{LETTER}){{3,}}[A-Z][a-zà-ÿ]{{2,}}")  # SimphiweNkosi
 BETWEEN = re.compile(r"\s?(?:,?\s?\band\b|&|/)\s?")
 FIELD_GAP = re.compile(r"\s{0,3}(?:\([^)\n]{0,20}\))?\s{0,2}[:#]+[-\s]{0,12}|\s+[-–]\s+")
@@ -391,7 +392,7 @@ def _before(text: str, start: int, starts: list[int], tokens: list[tuple[int, st
             kind = {"brand", "generic", "drug", "study", "trade", "product", "test", "facility", "hospital", "clinic"}
             return (0 if previous in kind else 2), True
         return (1 if last in FIELDS or last in RELATIONS else 0), True
-    if last in RELATIONS and RELATION_GAP.fullmatch(gap):
+    if (last in RELATIONS or last in ROLES) and RELATION_GAP.fullmatch(gap):
         return 1, False
     if last in SIGNING and gap.startswith(","):
         return 1, False
@@ -409,7 +410,8 @@ def _before(text: str, start: int, starts: list[int], tokens: list[tuple[int, st
         or (last == "from" and previous in ("call", "message", "letter", "heard", "obtained", "email"))
         or (
             last == "of"
-            and previous in ("care", "attention", "supervision", "behalf", "direction", "evaluation", "examination")
+            and previous
+            in ("care", "attention", "supervision", "behalf", "direction", "presence", "evaluation", "examination")
         )
     )
     return (2 if last == "dear" else 1 if announced else 0), last == "by"
@@ -429,7 +431,7 @@ def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
         capitals = sum(map(str.islower, around)) <= sum(map(str.isupper, around))
     place = 0
     while place < len(words):
-        if words[place].plain in RELATIONS or words[place].plain in ROLES:
+        if strength < 2 and (words[place].plain in RELATIONS or words[place].plain in ROLES):
             strength, place = max(strength, 1), place + 1
             continue
         if words[place].plain in TITLES and len(words[place].text) > 1:
@@ -509,6 +511,8 @@ def _stretched(text: str, words: list[Word], place: int, strength: int) -> int:
     """
     end = place
     while end < len(words) and end - place < 5 and _could_be_of_a_name(words[end], end > place):
+        if end > place and words[end].start - words[end - 1].end > 2:
+            break  # another field of a form
         end += 1
     while end > place and words[end - 1].text[0].islower():
         end -= 1
@@ -532,11 +536,13 @@ def _could_be_of_a_name(word: Word, inside: bool) -> bool:
     plain = word.plain
     if word.text[0].islower():
         return inside
+    if len(plain) == 1:
+        return True
     if plain in NEVER or plain in ROLES or plain in RELATIONS or plain in TITLES or plain in PEOPLES:
         return False
     if plain in WEEKDAYS or (inside and plain in CALENDAR):  # May Johannessen; signed: Eve Annus July 6
         return False
-    return len(plain) == 1 or word.text.istitle()
+    return word.text.istitle() or bool(SCOTTISH.match(word.text))
 
 
 def _could_end_a_name(plain: str) -> bool:

@@ -85,7 +85,7 @@ STATE_ALONE = re.compile(STATE_NAMES)
 CITY_BEFORE = re.compile(rf"(?<![\w'’-])(?P<city>{CITY})$")
 RESIDENCE = re.compile(
     rf"\b(?:[Ll]iv(?:es?|ed|ing)|[Rr]esid(?:es?|ed|ing|ent)|[Bb]orn(?: and raised)?|[Tt]ransferred|[Rr]eferred|[Mm]ov(?:ed|ing)|[Nn]ative|[Rr]aised|[Gg]rew up|[Tt]ravell?(?:ed|s)?|trip|visit(?:ing|ed)|"
-    rf"[Rr]elocat(?:ed|ing)|returned|[Tt]ransported|flown|[Oo]riginally|home)\s{{1,2}}(?:(?:here|alone|back|recently|over|up|down)\s)?"
+    rf"[Rr]elocat(?:ed|ing)|returned|[Tt]ransported|flown|[Oo]riginally|home)\s{{1,2}}(?:(?:here|alone|back|recently|over|up|down|with\s(?:his|her|their|an?|the)\s[a-z-]{{3,15}})\s)?"
     rf"(?:in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?:(?:the\s)?(?:city|town|village|suburb)\sof\s)?(?P<city>{CITY})"
 )
 PREPOSITION = re.compile(rf"\s(in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?=[{UPPER}]|the\s[{UPPER}c-v])")
@@ -208,12 +208,18 @@ def find_places(text: str) -> Iterator[Span]:
             yield from _city(text, *match.span("city"), plainly=bool(HOME.match(match[0])))
         if preposition[1] in BEFORE_TOWN:
             end = _town_end(text, preposition.end())
-            if end > preposition.end() and not MEDICAL_AFTER.match(text, end):
+            if end > preposition.end() and not MEDICAL_AFTER.match(text, end) and not _goes_on(text, end):
                 yield Span(preposition.end(), end, "PLACE")
     for pattern in (FIELD, WITHIN):
         for match in pattern.finditer(text):
             if pattern is not WITHIN or not MEDICAL_AFTER.match(text, match.end()):
                 yield from _city(text, *match.span("city"))
+
+
+def _goes_on(text: str, end: int) -> bool:
+    """Whether a capitalised word follows that has no other use: then it is rather somebody's name (from Gary Boyce)."""
+    word = TOWN_WORD.match(text, end + 1) if text[end : end + 1] == " " else None
+    return bool(word) and not common(word[0].lower())
 
 
 def _address(text: str, start: int, end: int) -> Iterator[Span]:
@@ -224,7 +230,8 @@ def _address(text: str, start: int, end: int) -> Iterator[Span]:
         if unit := re.search(r"\w[\w. ]*\w", text[end : tail.start("city")]):
             yield Span(end + unit.start(), end + unit.end(), "PLACE")
         town = _town_end(text, tail.start("city")) == tail.end("city")
-        yield from _city(text, *tail.span("city"), plainly=town or bool(STATE_AFTER.match(text, tail.end())))
+        alone = text[end] == "," and text[tail.end() : tail.end() + 1] in ("", "\n")
+        yield from _city(text, *tail.span("city"), plainly=town or alone or bool(STATE_AFTER.match(text, tail.end())))
 
 
 def _around(pattern: re.Pattern, text: str, place: int, before: int) -> re.Match | None:
