@@ -538,7 +538,9 @@ def _could_be_of_a_name(word: Word, inside: bool) -> bool:
         return inside
     if len(plain) == 1:
         return True
-    if plain in NEVER or plain in ROLES or plain in RELATIONS or plain in TITLES or plain in PEOPLES:
+    if plain in NEVER or plain in ROLES or plain in RELATIONS or plain in TITLES:
+        return False
+    if plain in PEOPLES and plain not in ALSO_NAMES:
         return False
     if plain in WEEKDAYS or (inside and plain in CALENDAR):  # May Johannessen; signed: Eve Annus July 6
         return False
