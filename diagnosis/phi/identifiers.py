@@ -91,6 +91,7 @@ UNIT = re.compile(
 )
 LEFT = re.compile(r"[A-Za-z](?:[A-Za-z'/-]*[A-Za-z])?|[#:.;,\n]")
 MORE_DIGITS = re.compile(r"(?:[ -]\d{2,5}){1,4}(?![\w/-]|\.\d)")
+INSURER = re.compile(r"\b(?:group|plan|insurance|medicare|medicaid)\s$", re.I)
 CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
 YEAR = re.compile(r"(?:1[89]|2[01])\d\d")
 
@@ -152,7 +153,7 @@ def find_phones(text: str) -> Iterator[Span]:
         if kind == "CALL":
             kind = "PHONE"
         if kind not in ("PHONE", "FAX"):
-            if kind or not (written[0] == "+" or NORTH_AMERICAN.match(written)) or UNIT.match(text, match.end()):
+            if kind or not (written[0] == "+" or NORTH_AMERICAN.match(written)):
                 continue
             kind = "PHONE"
         yield Span(*match.span(), kind)
@@ -182,6 +183,12 @@ def find_labelled(text: str) -> Iterator[Span]:
         if (len(token) < 4 and not more) or digits < 2 or CLOCK.fullmatch(token):
             continue
         kind = label_before(text, start)
+        if (
+            kind is None
+            and digits >= (4 if token[0].isalpha() else 6)
+            and INSURER.search(text, max(0, start - 12), start)
+        ):
+            kind = "PLAN"
         if kind in ("PHONE", "FAX", "CALL"):
             if digits >= (7 if kind == "CALL" else 4) and not UNIT.match(text, end) and not YEAR.fullmatch(token):
                 yield Span(start, end, "FAX" if kind == "FAX" else "PHONE")

@@ -78,14 +78,14 @@ FIELDS = frozenset(
     "referring kin contact nok hcp proxy guardian spouse father mother son daughter wife husband brother sister partner friend "
     "attn attention to from dictator transcriptionist reader reviewer witness interpreter therapist caregiver emergency "
     "surname firstname lastname alias aka responsible performing ordering interpreting requesting cosigner scribe technician "
-    "pharmacist dietitian examiner operator gp counselor psychiatrist psychologist nephrologist client mr mrs ms team "
+    "pharmacist dietitian examiner operator contacts gp counselor psychiatrist psychologist nephrologist client mr mrs ms team "
     "maiden subject informant representative agent subscriber guarantor insured policyholder employer signed regarding re caller decedent".split()
 )
 DONE_BY = frozenset(
     "seen examined evaluated dictated signed reviewed followed referred performed accompanied read interpreted ordered prescribed "
     "managed treated cared called brought witnessed transcribed approved verified assessed supervised assisted operated written "
     "prepared entered electronically discussed visited recommended authorized completed given cosigned attested escorted driven "
-    "requested held placed removed admitted discharged edited typed checked confirmed counseled found contacted advised told "
+    "requested held drawn scored raised conducted taken placed removed admitted discharged edited typed checked confirmed counseled found contacted advised told "
     "provided obtained reported recorded documented updated sent known".split()
 )
 WITH = frozenset(
@@ -97,7 +97,7 @@ BEFORE_TO = frozenset(
     "referred spoke talked married attention speaking reported paged sent addressed transferred handed given signed engaged".split()
 )
 CALLING = frozenset(
-    "called contacted paged contact dear attn attention named notified informed thank thanks aka alias call phoned emailed telephoned met asked".split()
+    "called contacted paged contact dear attn attention named notified informed thank thanks aka alias call phoned emailed telephoned met asked regarding".split()
 )
 PERSON_VERBS = re.compile(
     r"(?:['’]s (?:mother|father|wife|husband|son|daughter|family|sister|brother|parents|home|partner))\b|"
@@ -291,6 +291,8 @@ ANNOUNCERS = frozenset().union(
 )  # fmt: skip
 DAY_AFTER = re.compile(r"\.?,?\s\d")
 SCOTTISH = re.compile(r"(?:Mc|Mac|O['’]|D['’]|De|La|Le)[A-Z][a-z]")
+IS_AFTER = re.compile(r"\s(?:be|who|is|was|will|can|at)\b")
+PHONE_AFTER = re.compile(r",?\s\(?\+?\d[\d ().-]{8,}")
 CAMEL = re.compile(rf"[{UPPER}](?:{LETTER}){{3,}}[A-Z][a-zà-ÿ]{{2,}}")  # SimphiweNkosi
 BETWEEN = re.compile(r"\s?(?:,?\s?\band\b|&|/)\s?")
 FIELD_GAP = re.compile(r"\s{0,3}(?:\([^)\n]{0,20}\))?\s{0,2}[:#]+[-\s]{0,12}|\s+[-–]\s+")
@@ -322,7 +324,8 @@ def find_names(text: str) -> Iterator[Name]:
             if len(gap) < 8 and BETWEEN.fullmatch(gap):
                 strength, field = 1, of_field
             elif of_field and gap.strip() == "," and "\n" not in gap:  # Name: Hatherley, Rosalind
-                strength, field = max(plainly, 1), True
+                degree = match[0].isupper() and len(match[0]) < 7 and not text[before.start : before.end].isupper()
+                strength, field = (0, False) if degree else (max(plainly, 1), True)
         if not strength and len(words) == 1 and common(words[0].plain):
             continue
         for name in _in_run(text, words, strength):
@@ -384,7 +387,7 @@ def _before(text: str, start: int, starts: list[int], tokens: list[tuple[int, st
         if written == "MS" and gap[0] != ".":
             return 0, False  # MS Contin; multiple sclerosis
         if last in WEAK_TITLES or written in ("DR", "MISS"):
-            return (1 if written[0].isupper() and "\n" not in gap else 0), False
+            return (1 if written[0].isupper() and gap.isspace() and "\n" not in gap else 0), False
         if written[0].isupper() or gap[0] == ".":
             return 2, False
     if FIELD_GAP.fullmatch(gap):
@@ -524,12 +527,13 @@ def _stretched(text: str, words: list[Word], place: int, strength: int) -> int:
         return end if CREDENTIAL.match(text, stop) else 0
     if len(full) == 1:  # his wife Rose; spoke to Isa, her uncle
         if strength and RELATION_BEFORE.search(text, max(0, start - 18), start) and full[0].plain not in STATES:
-            return end if not drug_or_eponym(full[0].plain) or text[stop : stop + 1] in (",", ")") else 0
+            acts = text[stop : stop + 1] in (",", ")") or PERSON_VERBS.match(text, stop) or IS_AFTER.match(text, stop)
+            return end if acts or not drug_or_eponym(full[0].plain) else 0
         return end if strength and RELATION_AFTER.match(text, stop) and not drug_or_eponym(full[0].plain) else 0
     if not any(_likely(word, False) for word in full):
         return 0
     shown = strength or CREDENTIAL.match(text, stop) or AGED.match(text, stop) or RELATION_AFTER.match(text, stop)
-    return end if shown else 0
+    return end if shown or PHONE_AFTER.match(text, stop) else 0
 
 
 def _could_be_of_a_name(word: Word, inside: bool) -> bool:

@@ -105,7 +105,7 @@ FIELD = re.compile(
 INSTITUTION = re.compile(
     r"(?:Hospitals?|Medical Cent(?:er|re)|Health Cent(?:er|re)|Clinics?|Infirmary|Hospice|Health System|Healthcare|Medical Group|"
     r"Nursing (?:Home|Facility|Center)|Rehab(?:ilitation)?(?: (?:Center|Hospital|Facility))?|Care (?:Center|Home)|Surgery Center|"
-    r"Cancer (?:Center|Institute)|Health Services|Family (?:Practice|Medicine)|Pharmacy|Memorial|General|University|College|High School|"
+    r"Cancer Center|(?:(?:Cancer|Heart|Eye|Spine|Kidney|Liver|Brain|Vascular|Orthopa?edic) )?Institute|Health Services|Family (?:Practice|Medicine)|Pharmacy|Memorial|General|University|College|High School|"
     r"Elementary|School|Assisted Living|Manor|Senior Living|Retirement (?:Home|Community)|Church|Shelter|Prison|Jail|County|Township|"
     r"Airport|Dialysis(?: Center)?|Associates|Physicians|Group|PLC|LLC|Inc|Ltd|Corp|and Sons)(?<![a-z]-)\b"
     r"(?:[ ](?:of[ ])?(?:Hospital|Medical Center)\b)?"
@@ -115,6 +115,7 @@ INSTITUTION_NAME = re.compile(
 )
 CLEAR_TYPES = ("hospital", "hospitals", "medical center", "medical centre", "infirmary")
 HOUSES = (
+    "institute",
     "rehabilitation center",
     "rehab center",
     "nursing home",
@@ -204,12 +205,14 @@ def find_places(text: str) -> Iterator[Span]:
         start = preposition.start()
         if match := _around(EMPLOYED, text, start, 70):
             yield from _employer(text, *match.span("city"))
+        found = []
         if match := _around(RESIDENCE, text, start, 40):
-            yield from _city(text, *match.span("city"), plainly=bool(HOME.match(match[0])))
+            found += _city(text, *match.span("city"), plainly=bool(HOME.match(match[0])))
         if preposition[1] in BEFORE_TOWN:
             end = _town_end(text, preposition.end())
             if end > preposition.end() and not MEDICAL_AFTER.match(text, end) and not _goes_on(text, end):
-                yield Span(preposition.end(), end, "PLACE")
+                found.append(Span(preposition.end(), end, "PLACE"))
+        yield from sorted(found, key=lambda span: -span.end)  # Carson City before Carson
     for pattern in (FIELD, WITHIN):
         for match in pattern.finditer(text):
             if pattern is not WITHIN or not MEDICAL_AFTER.match(text, match.end()):
@@ -251,7 +254,7 @@ def _city(text: str, start: int, end: int, *, plainly=False) -> Iterator[Span]:
     for word in re.finditer(r"[^\s]+", text[start:end]):
         plain = word[0].lower().strip(".,")
         short = word[0].isupper() and len(word[0]) <= 4
-        if plainly and not short and plain not in NOT_CITIES:
+        if plainly and not short and (plain not in NOT_CITIES or (named and plain in ("city", "island"))):
             last, previous, named = start + word.end(), plain, True
             continue
         if short or (common(plain) and plain not in FIRST_OF_CITY and previous not in FIRST_OF_CITY):
