@@ -1,7 +1,7 @@
 """Invented notes with known identifiers, of templates, name origins and places that the embedded corpus does not have.
 
 The `first` notes were run once, looked at, and rules were mended by them; then `second`
-was written, run and looked at likewise, and `third`. `fourth` was written after that, with other templates, origins and places, and is
+was written, run and looked at likewise, and so `third` and `fourth`. `fifth` was written after that, with other templates, origins and places, and is
 the set reported: no rule was mended by it. All are our own
 writing, by somebody who knew the rules.
 """
@@ -13,16 +13,17 @@ from typing import NamedTuple
 
 from faker import Faker
 
-from benchmarks.phi_templates import FIRST, FOURTH, SECOND, THIRD
+from benchmarks.phi_templates import FIFTH, FIRST, FOURTH, SECOND, THIRD
 from diagnosis.phi.spans import Span
 
-SETS = {"first": FIRST, "second": SECOND, "third": THIRD, "fourth": FOURTH}
+SETS = {"first": FIRST, "second": SECOND, "third": THIRD, "fourth": FOURTH, "fifth": FIFTH}
 # None of these origins is the embedded corpus', and no two sets share one.
 ORIGINS = {
     "first": "sv_SE hu_HU nl_NL ro_RO id_ID ja_JP yo_NG ga_IE fi_FI hr_HR".split(),
     "second": "da_DK et_EE lt_LT lv_LV sk_SK sl_SI tw_GH ig_NG zu_ZA no_NO".split(),
     "third": "ha_NG en_KE uz_UZ en_PK fr_DZ en_GB is_IS az_AZ en_NZ fr_CH".split(),
     "fourth": "fr_BE pt_PT es_CL fil_PH de_CH de_AT es_AR nl_BE es_ES en_TH".split(),
+    "fifth": "fr_CA en_IE sw de_LI de_LU es_CA ru_RU el_GR".split(),
 }
 CITIES = {
     "first": "Worcester Lowell Duluth Tacoma Boise Topeka Scranton Toledo Savannah Amarillo Fresno Spokane Akron Dayton Peoria Racine Yonkers "
@@ -38,12 +39,16 @@ CITIES = {
     "Terre_Haute Saginaw Kalamazoo Oshkosh Moline Hibbing Waterloo Jefferson_City Little_Rock Fayetteville Meridian Huntsville Athens Myrtle_Beach Asheville "
     "Charlottesville Bowling_Green Chattanooga Beaumont Midland Roswell Farmington Grand_Junction Moab Idaho_Falls Kalispell Olympia Bend Eureka Visalia "
     "Santa_Cruz Carson_City Stonington Old_Lyme Bucks_Harbor Manchester".split(),
+    "fifth": "Haverhill Plymouth Quincy Framingham Barre Newport Cranston Danbury Albany Syracuse Bethlehem Harrisburg Mansfield Bloomington Anderson "
+    "Flint Wausau Appleton Rockford Decatur Sioux_Falls Rapid_City Casper Laramie Cheyenne Topeka Lawrence Norman Enid Monroe Natchez Selma Marietta "
+    "Greenville Wilmington Danville Morgantown Wheeling Nacogdoches Waco Yuma Prescott Elko Logan Lander Pendleton Ashland Aberdeen Napa Big_Sur".split(),
 }
 STREETS = {
     "first": "Maple Chestnut Hawthorne Prospect Jefferson Linden Walnut Sycamore Willow Beacon Highland Mill Cedar Franklin Orchard".split(),
     "second": "Elm Birch Main Washington Pleasant Church Summit Lincoln Center Ridge Pearl Spring Harvard Lakeview Second".split(),
     "third": "Ash Poplar Broad Court Mountain School Water Adams Madison Bridge Locust Meadow Rosewood Forest Third".split(),
     "fourth": "Oak Pine Cherry Hickory Dogwood Grove Valley River Monroe Jackson Garden Park Union Market Fourth".split(),
+    "fifth": "Laurel Magnolia Spruce Hill College Front Canal Clinton Grant Liberty Quarry Sunset Vine Winter Fifth".split(),
 }
 STREET_ENDS = "Street St Avenue Ave Road Rd Lane Drive Blvd Court Terrace".split()
 STATES = "MA NH CT NY OH PA WI MN WA OR CA TX GA".split()
@@ -52,6 +57,7 @@ FIRMS = {
     "second": ("{last} Electric", "{city} Fire Department", "{last} and Partners", "{last} Foods", "{city} Paper Mill", "{last} Insurance"),
     "third": ("{last} Roofing", "{city} Police Department", "{last} Brothers", "{last} Dairy", "{city} Library", "{city} Community College"),
     "fourth": ("{last} Motors", "{city} Water Department", "{last} Construction", "{last} Pharmacy", "{city} High School", "{last} Textiles"),
+    "fifth": ("{last} Seafood", "{city} Airport", "{last} Machine Shop", "{last} Grocery", "{city} Post Office", "{last} Logistics"),
 }  # fmt: skip
 HOSPITALS = {
     "first": ("{city} Regional Medical Center", "{city} Memorial Hospital", "St. {saint}'s Hospital", "Mount {saint} Medical Center",
@@ -62,6 +68,8 @@ HOSPITALS = {
               "{city} Cancer Center", "{city} Veterans Hospital"),
     "fourth": ("{city} District Hospital", "{saint} Hospital", "{city} University Hospital", "{last} Clinic", "Good {saint} Hospital",
                "{city} Heart Institute"),
+    "fifth": ("{city} Mercy Hospital", "{last} Medical Center", "St. {saint} Medical Center", "{city} Rehabilitation Hospital",
+              "{city} Surgery Center", "{last} Hospice"),
 }  # fmt: skip
 SAINTS = "Agnes Jude Raphael Monica Camillus Dymphna".split()
 SAID_AGES = "90 91 92 93 94 95 96 97 98 99 101 103".split()
