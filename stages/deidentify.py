@@ -105,7 +105,7 @@ def evidence(params: DeidentifyParams, found: Counter) -> dict:
     """What the profile rests on, for whoever has to determine that it suffices (scores stand beside it)."""
     shifted = params.profile == "shifted" and params.replace == "surrogate"
     return {
-        "basis": BASES[params.profile],
+        "basis": BASES[params.profile if shifted or params.profile != "shifted" else "safe_harbor"],
         "dates": found["DATE"],
         "ages_over_89": found["AGE"],
         "offset_days": params.max_date_shift_days if shifted else None,
