@@ -34,7 +34,7 @@ ANATOMY = """head neck chest abdomen pelvis back spine lumbar cervical thoracic 
 GROUPS = {"eponyms": frozenset(EPONYMS), "drugs": frozenset(DRUGS), "anatomy": frozenset(ANATOMY)}
 WORD = re.compile(r"[^\W\d_][^\W_]*(?:['’-][^\W_]+)*")
 VALUE = re.compile(
-    r"\b\d{2,3}/\d{2,3}\b(?!/)|\b\d+(?:\.\d+)?\s?(?:mg|mcg|ml|cc|mmhg|mm|cm|kg|g|meq|units?|%|bpm|french|gauge|lbs?|pounds|degrees|hours?|minutes|weeks)\b|\b\d+\.\d+\b",
+    r"(?<![\d/.-])(?:1[3-9]|[2-9]\d|\d{3})/\d{2,3}(?![\d/-])|\b\d+(?:\.\d+)?\s?(?:mg|mcg|ml|cc|mmhg|mm|cm|kg|g|meq|units?|%|bpm|french|gauge|lbs?|pounds|degrees|hours?|minutes|weeks)\b|(?<![\d./-])\d+\.\d+(?![\d./-])",
     re.I,
 )
 VERB = re.compile(r"\b(?:May|Will|may|will)(?= (?:be|have|need|continue|follow|require|also|return|start|resume|take|use|help|not|see|plan|obtain|proceed)\b)")  # fmt: skip
