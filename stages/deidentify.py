@@ -15,6 +15,7 @@ from diagnosis.notes import note_writer, open_notes, read_metadata, read_notes
 from diagnosis.params import Params
 from diagnosis.phi.detector import Known, detect, everywhere
 from diagnosis.phi.keys import read_key
+from diagnosis.phi.known_fields import read_known_fields
 from diagnosis.phi.score import NO_MEASURES, Gold, Score
 from diagnosis.phi.surrogates import Masks, Surrogates
 
@@ -24,11 +25,18 @@ DEIDENTIFIED = Path("data/deidentified.parquet")
 METRICS = Path("metrics/deidentify.json")
 REKEYED = ["note_id", "patient_id", "encounter_id", "duplicate_cluster"]
 TEXTS = ["text", "text_pair"]
+BASES = {
+    "safe_harbor": "45 CFR 164.514(b)(2), as far as the identifiers are found",
+    "shifted": "45 CFR 164.514(b)(1): needs an expert's determination, for intervals between dates stay",
+    "limited_dataset": "45 CFR 164.514(e): needs a data use agreement, for dates, ages and ZIP codes stay",
+}
 
 
 class DeidentifyParams(Params):
     key_file: Path
-    replace: Literal["surrogate", "mask"]
+    known_fields: Path
+    profile: Literal["safe_harbor", "shifted", "limited_dataset"]
+    replace: Literal["surrogate", "mask", "blank"]
     max_date_shift_days: int = Field(ge=1, le=3650)
 
 
@@ -38,17 +46,23 @@ def main():
     key, gold, score = read_key(params.key_file, metadata.get("data_use", {})), Gold(GOLD), Score()
     if not total:
         raise UserError(f"{NOTES} has no notes: see in metrics/ingest.json what was left out")
-    replacement = Surrogates(key, params.max_date_shift_days) if params.replace == "surrogate" else Masks()
+    fields = read_known_fields(params.known_fields)
+    if params.replace == "surrogate":
+        replacement = Surrogates(key, params.max_date_shift_days, params.profile)
+    else:
+        replacement = Masks(params.profile, blank=params.replace == "blank")
 
     # What a rule sees goes to a nameless file, offsets only, and what a patient's notes give away is kept by patient: a name
     # that one note states plainly is then found in all of that patient's notes, wherever they stand in the table.
-    known, found = defaultdict(Known), Counter()
+    known, found = defaultdict(Known, {f"patient {patient}": own for patient, own in fields.items()}), Counter()
+    patients = set()
     with tempfile.TemporaryFile("w+") as seen, tqdm(total=2 * total, unit=" notes", desc="deidentify") as bar:
         for batch in read_notes(NOTES, ["note_id", "patient_id", *TEXTS]):
             for note in batch:
                 results = [detect(note[column] or "") for column in TEXTS]
                 for _, own in results:
                     known[patient_of(note)].update(own)
+                patients.add(patient_of(note))
                 seen.write(json.dumps([spans for spans, _ in results]) + "\n")
             bar.update(len(batch))
         seen.seek(0)
@@ -57,6 +71,7 @@ def main():
             for batch in read_notes(NOTES):
                 for note in batch:
                     patient, clear = patient_of(note), json.loads(seen.readline())
+                    others = [*known[patient].names, *known[patient].strings]
                     for column, spans in zip(TEXTS, clear, strict=True):
                         if not note[column]:
                             continue
@@ -64,7 +79,7 @@ def main():
                         if column == "text" and gold:
                             score.add(note["text"], gold.of(note["note_id"], note["text"]), spans)
                         found.update(span.kind for span in spans)
-                        note[column] = replacement.replace(note[column], spans, patient)
+                        note[column] = replacement.replace(note[column], spans, patient, others)
                     for column in REKEYED:
                         note[column] = key.rekey(column, note[column])
                 deidentified.write(batch)
@@ -76,11 +91,26 @@ def main():
             **(score.measures() if gold else NO_MEASURES),
             "found": found,
             "notes": total,
-            "patients": len(known),
+            "patients": len(patients),
+            "patients_with_known_fields": len(fields),
             "key_fingerprint": key.fingerprint,
-            "profile": "shifted" if params.replace == "surrogate" else "masked",
+            "profile": params.profile,
+            "replace": params.replace,
+            "evidence": evidence(params, found),
         },
     )
+
+
+def evidence(params: DeidentifyParams, found: Counter) -> dict:
+    """What the profile rests on, for whoever has to determine that it suffices (scores stand beside it)."""
+    shifted = params.profile == "shifted" and params.replace == "surrogate"
+    return {
+        "basis": BASES[params.profile if shifted or params.profile != "shifted" else "safe_harbor"],
+        "dates": found["DATE"],
+        "ages_over_89": found["AGE"],
+        "offset_days": params.max_date_shift_days if shifted else None,
+        "offsets": 2 * params.max_date_shift_days if shifted else None,
+    }
 
 
 def patient_of(note: dict) -> str:

@@ -34,7 +34,7 @@ SHORT = re.compile(r"(?<![\w/.+%])(?<![A-Za-z.]-)(?P<a>\d\d?)/(?P<b>\d\d?)(?![\w
 COMPACT = re.compile(rf"(?<![\w.\-/])(?P<y>{YEAR})(?P<m>[01]\d)(?P<d>[0-3]\d)(?![\w\-/]|\.\d)")
 WRITTEN = re.compile(
     rf"""\b(?:
-      (?P<d1>\d\d?)(?P<s1>st|nd|rd|th)?(?P<g1>\s{{0,2}}(?:of\s|day\sof\s)?[-/.]?\s?)(?P<m1>{MONTH})\b\.?
+      (?P<d1>\d\d?)(?P<s1>st|nd|rd|th)?(?P<g1>\s{{0,2}}(?:of\s|day\sof\s)?[-/.]?[ \t]?)(?P<m1>{MONTH})\b\.?
         (?:(?P<h1>,?\s{{1,2}}|[-/.])(?P<y1>{YEAR}|'?\d\d(?![\d:/.]|\s?(?:mg|ml|%))))?
     | (?P<d4>\d\d)(?P<m4>{MONTH})(?P<y4>{YEAR}|\d\d)\b
     | (?P<m2>{MONTH})(?P<g2>\.?\s{{0,2}}[-/]?(?:the\s)?)(?P<d2>\d\d?)(?![\d/:]|\.\d)(?P<s2>st|nd|rd|th)?
@@ -81,8 +81,9 @@ def find_dates(text: str) -> Iterator[Span]:
         if (match := COMPACT.match(text, eight.start())) and parts(match) and _date_word(text, match.start()):
             yield Span(*match.span(), "DATE")
     for month in MONTH_WORD.finditer(text):
-        match = WRITTEN.search(text, max(0, month.start() - 14), month.end() + 24)
-        if match and match.start() <= month.start() < match.end():
+        near = WRITTEN.finditer(text, max(0, month.start() - 14), month.end() + 24)
+        match = next((match for match in near if match.start() <= month.start() < match.end()), None)
+        if match:
             if parts(match) and not _verb(match):
                 yield Span(*match.span(), "DATE")
         elif month[0][0].isupper() and month[0].lower() in MONTHS:
@@ -103,8 +104,10 @@ def _date_word(text: str, start: int) -> bool:
 
 
 def _verb(match: re.Match) -> bool:
-    """ "may 5 mg", "type 1 may": in lower case, without a year or ordinal, the word is a verb."""
+    """ "may 5 mg", "type 1 may": in lower case, without a year or ordinal, the word is a verb; "8 and 9. May resume" too."""
     said = match.groupdict()
+    if said["g1"] and said["g1"].startswith(". ") and not said["y1"]:
+        return True
     month = said["m1"] or said["m2"]
     return month in ("may", "march") and not (said["y1"] or said["y2"] or said["s1"] or said["s2"])
 
@@ -178,6 +181,12 @@ def years_in(text: str, spans: list[Span]) -> tuple[list[int], list[int]]:
                 starts.append(span.start)
                 years.append(stated[0])
     return starts, years
+
+
+def year_of(written: str) -> int | None:
+    """The year that a found date states, in four digits or two."""
+    stated = (match := _match(written)) and parts(match)
+    return stated[0] if stated else None
 
 
 def year_near(position: int, known: tuple[list[int], list[int]]) -> int:

@@ -19,6 +19,10 @@ AGE = re.compile(
     | \b(?:turned|turning|is\snow|now|at)\s(?P<turned>9\d|1[01]\d)(?=\s(?:years|last|this|in\s|and\slives))""",
     re.X | re.I,
 )
+AGED = re.compile(r"\b(?:(?:super)?centenarian|nonagenarian)s?\b", re.I)
+BORN = re.compile(r"\bborn\s(in\s(?:the\syear\s)?((?:1[89]|2[01])\d\d))(?![\w/-])", re.I)
+FULL_YEAR = re.compile(r"(?:1[89]|2[0-2])\d\d(?<!\d\d\d\d\d)(?!\d)")
+NOW = 2020  # for a note without any later year: somebody born in 1930 was 90 then
 MASKED = re.compile(r"[\[*_Xx][*_XxA-Z]")
 OVER_89 = re.compile(r"9\d(?<!\d..)(?!\d)|1[0-2]\d(?<!\d...)(?!\d)|[Nn]inety|NINETY|[Hh]undred|HUNDRED")
 PROPAGATED = frozenset("PLACE MRN SSN PLAN ACCOUNT LICENCE VEHICLE DEVICE OTHER_ID BIOMETRIC PHONE FAX".split())
@@ -85,7 +89,15 @@ def _protect_masks(text: str, spans: Spans) -> None:
 
 
 def _ages(text: str) -> Iterable[Span]:
-    if not OVER_89.search(text):
-        return
-    for match in AGE.finditer(text):
-        yield Span(*match.span(match.lastgroup), "AGE")
+    for number in OVER_89.finditer(text):
+        for match in AGE.finditer(text, max(0, number.start() - 24), number.end() + 32):
+            if match.start() <= number.start() < match.end():
+                yield Span(*match.span(match.lastgroup), "AGE")
+    if "narian" in text or "NARIAN" in text:
+        for match in AGED.finditer(text):
+            yield Span(*match.span(), "AGE")
+    if "born in" in text or "Born in" in text:
+        latest = max(int(match[0]) for match in FULL_YEAR.finditer(text)) if FULL_YEAR.search(text) else NOW
+        for match in BORN.finditer(text):
+            if max(latest, NOW if int(match[2]) < NOW - 89 else 0) - int(match[2]) > 89:
+                yield Span(*match.span(1), "AGE")

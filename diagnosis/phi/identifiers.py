@@ -28,14 +28,14 @@ MAC = re.compile(r"[0-9a-fA-F](?<![\w:-].)[0-9a-fA-F](?:([:-])[0-9a-fA-F]{2})(?:
 UUID = re.compile(r"[0-9a-fA-F](?<!\w.)[0-9a-fA-F]{7}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b")
 IMAGE = re.compile(r"(?<![\w.-])[\w-]{1,80}\.(?:jpe?g|png|gif|tiff?|heic|bmp|dcm|mp4|mov|avi)\b", re.I)
 IMAGE_ENDINGS = ".jp .png .gif .tif .heic .bmp .dcm .mp4 .mov .avi".split()
-URL_PIECES = ":// www. .com .org .net .edu .gov .info .io .health .co.uk .de .fr .es".split()
+URL_PIECE = re.compile(r"://|\.(?:(?<=www\.)|(?:com|org|net|edu|gov|info|io|health|co\.uk|de|fr|es)\b)", re.I)
 HANDLE = re.compile(r"(?<![\w@.])@[A-Za-z_][\w.]{2,30}\b")
 SSN = re.compile(r"\d(?<![\w-].)\d{2}([- ])\d{2}\1\d{4}(?![\w]|-\d)")
 LAST_FOUR = re.compile(r"(?<![\w-])[xX*]{3}-[xX*]{2}-\d{4}(?![\w-])")
 VIN = re.compile(r"[A-HJ-NPR-Z0-9](?<!\w.)(?=[A-Z0-9]{16})(?=[A-HJ-NPR-Z]*\d)[A-HJ-NPR-Z0-9]{16}\b")
 DIGITS = re.compile(r"\d(?<![\w.-].)(?:[ -]?\d){12,18}(?![\w]|[.-]\d)")
-IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
-DEA = re.compile(r"\b[A-Z][A-Z9]\d{7}\b")
+IBAN = re.compile(r"[A-Z](?<!\w.)[A-Z]\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+DEA = re.compile(r"[A-Z](?<!\w.)[A-Z9]\d{7}\b")
 PHONE = re.compile(
     r"(?<![\w.,/-])(?:\+\d{1,3}[ .-]?|00\d{1,2}[ .-]|1[ .-])?(?:\(\d{1,5}\)[ .-]?|\d{2,5}[ ./-])\(?\d{2,5}\)?(?:[ .-]?\d{2,5}){0,4}"
     r"(?:,?\s?(?:x|ext\.?|extension)\s?\d{1,6})?(?![\w]|[-/]\d|\.\d)|(?<![\w.-])\+\d{8,15}\b|(?<![\w.,/-])\d{10,11}x\d{1,6}\b"
@@ -50,7 +50,7 @@ PLATE = re.compile(
     r"([A-Z0-9]{1,8}(?:[ -][A-Z0-9]{1,5}){0,2})(?![\w-])",
     re.I,
 )
-BARE_PLATE = re.compile(r"\b[Pp]late (?=[A-Z]*\d)(?=\d*[A-Z])([A-Z0-9]{5,8})(?![\w-])")
+BARE_PLATE = re.compile(r"\b[Pp]late ((?=[A-Z]*\d)(?=\d*[A-Z])[A-Z0-9]{5,8}|[A-Z]{3}[- ]\d{3,4})(?![\w-])")
 USER = re.compile(
     r"\b(?:[Uu]ser ?name|[Uu]ser|[Ll]ogin|[Hh]andle)\s?(?:is|:|=)?\s((?=[a-z._-]*\d|[a-z]+[._])[a-z][\w.-]{3,30}\w)"
 )
@@ -62,7 +62,7 @@ LABELS = {
     "LICENCE": "license licence lic licensed driver drivers driver's dl dea npi certificate certification passport",
     "VEHICLE": "vin vehicle plate car truck motorcycle registration",
     "DEVICE": "serial sn s/n device pacemaker implant implanted lot model udi imei mac pump stent prosthesis valve defibrillator generator lead glucometer cgm",
-    "CALL": "home work call called contact reach reached page paged office callback reached",
+    "CALL": "home work call called answering contact reach reached page paged office callback reached",
     "FAX": "fax facsimile telefax",
     "PHONE": "phone telephone tel cell cellphone mobile pager beeper ext extension hotline dial",
     "PLACE": "zip zipcode postcode postal",
@@ -84,13 +84,15 @@ NEED_NUMBER = frozenset(
 )
 ABBREVIATED = frozenset("no nr num tel ext lic acct ph ref med rec pt cert reg mob".split())
 UNIT = re.compile(
-    r"\s?(?:mg|mcg|ug|g|gm|grams?|kg|lbs?|pounds|ml|cc|l|liters?|units?(?!\s+(?:no|num|#))|iu|mm|cm|mmhg|meq|mmol|k|%|bpm|hz|cgy|gy|calories|kcal|watts|"
+    r"[ \t]?(?:mg|mcg|ug|g|gm|grams?|kg|lbs?|pounds|ml|cc|l|liters?|units?(?!\s+(?:no|num|#))|iu|mm|cm|mmhg|meq|mmol|k|%|bpm|hz|cgy|gy|calories|kcal|watts|"
     r"cells|copies|hours?|days|weeks|minutes|min|seconds|sec|x10|beats|feet|steps|ng|pg|french|fr|joules|j|ma|ms|msec|volts|per|"
-    r"years?|months?|am|pm|a\.m|p\.m)\b|\s?%",
+    r"years?|months?|am|pm|a\.m|p\.m)\b|[ \t]?%",
     re.I,
 )
 LEFT = re.compile(r"[A-Za-z](?:[A-Za-z'/-]*[A-Za-z])?|[#:.;,\n]")
-MORE_DIGITS = re.compile(r"(?:[ -]\d{2,4}){1,4}(?![\w/-]|\.\d)")
+MORE_DIGITS = re.compile(r"(?:[ -]\d{2,5}){1,4}(?![\w/-]|\.\d)")
+INSURER = re.compile(r"\b(?:group|plan|insurance|medicare|medicaid)\s$", re.I)
+CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
 YEAR = re.compile(r"(?:1[89]|2[01])\d\d")
 
 
@@ -101,8 +103,11 @@ def find_by_form(text: str) -> Iterator[Span]:
     low = text.lower()
     if any(ending in low for ending in IMAGE_ENDINGS):
         yield from _all(IMAGE, text, "PHOTO")
-    if any(piece in low for piece in URL_PIECES):
-        for match in URL.finditer(text):
+    place = 0
+    for piece in URL_PIECE.finditer(text):
+        match = URL.search(text, max(place, piece.start() - 200)) if piece.start() >= place else None
+        if match and match.start() <= piece.start():
+            place = match.end()
             yield Span(match.start(), match.start() + len(match[0].rstrip(".,;:")), "URL")
     if DOTTED.search(text):
         yield from _all(IP, text, "IP")
@@ -148,7 +153,7 @@ def find_phones(text: str) -> Iterator[Span]:
         if kind == "CALL":
             kind = "PHONE"
         if kind not in ("PHONE", "FAX"):
-            if kind or not (written[0] == "+" or NORTH_AMERICAN.match(written)) or UNIT.match(text, match.end()):
+            if kind or not (written[0] == "+" or NORTH_AMERICAN.match(written)):
                 continue
             kind = "PHONE"
         yield Span(*match.span(), kind)
@@ -156,14 +161,17 @@ def find_phones(text: str) -> Iterator[Span]:
 
 def find_labelled(text: str) -> Iterator[Span]:
     """Codes and numbers whose kind the words before them name; long bare numbers and codes as OTHER_ID."""
-    for match in PLATE.finditer(text):
-        code = match[1]
-        if any(c.isdigit() for c in code) and len(code) >= 5 and code.upper() == code:
+    low = text.lower()
+    if "plate" in low or "registration" in low or " tag" in low:
+        for match in PLATE.finditer(text):
+            code = match[1]
+            if any(c.isdigit() for c in code) and len(code) >= 5 and code.upper() == code:
+                yield Span(*match.span(1), "VEHICLE")
+        for match in BARE_PLATE.finditer(text):
             yield Span(*match.span(1), "VEHICLE")
-    for match in BARE_PLATE.finditer(text):
-        yield Span(*match.span(1), "VEHICLE")
-    for match in USER.finditer(text):
-        yield Span(*match.span(1), "OTHER_ID")
+    if "user" in low or "login" in low or "handle" in low:
+        for match in USER.finditer(text):
+            yield Span(*match.span(1), "OTHER_ID")
     for match in CODE.finditer(text):
         start, end = match.span()
         if start and (text[start - 1].isalpha() or text[start - 1] in "-_./"):
@@ -172,17 +180,24 @@ def find_labelled(text: str) -> Iterator[Span]:
         token = text[start:end]
         digits = sum(map(str.isdigit, token))
         more = MORE_DIGITS.match(text, end)
-        if (len(token) < 4 and not more) or digits < 2:
+        if (len(token) < 4 and not more) or digits < 2 or CLOCK.fullmatch(token):
             continue
         kind = label_before(text, start)
+        if (
+            kind is None
+            and digits >= (4 if token[0].isalpha() else 6)
+            and INSURER.search(text, max(0, start - 12), start)
+        ):
+            kind = "PLAN"
         if kind in ("PHONE", "FAX", "CALL"):
             if digits >= (7 if kind == "CALL" else 4) and not UNIT.match(text, end) and not YEAR.fullmatch(token):
                 yield Span(start, end, "FAX" if kind == "FAX" else "PHONE")
         elif kind:
-            if digits >= 3 and not YEAR.fullmatch(token) and not UNIT.match(text, end) and not _measure(token):
+            unit = digits < 7 and UNIT.match(text, end)  # "NPI 1234567893 Copies to" has none
+            if digits >= 3 and not YEAR.fullmatch(token) and not unit and not _measure(token):
                 yield Span(start, more.end() if more else end, kind)
         elif looks_like_code(token, digits) and not UNIT.match(text, end):
-            yield Span(start, end, "OTHER_ID")
+            yield Span(start, end, "LICENCE" if npi_valid(token) else "OTHER_ID")
 
 
 def _measure(token: str) -> bool:
@@ -199,7 +214,12 @@ def looks_like_code(token: str, digits: int) -> bool:
     return (
         digits >= 5
         and compact.isalnum()
-        and bool(re.match(r"[A-Z]{2,5}[-_]?\d{5,}|[A-Z][-_]?\d{6,}|\d{2,4}-\d{5,}|[A-Z]{2,5}-\d{2,4}-\d{3,}", token))
+        and bool(
+            re.match(
+                r"[A-Z]{2,5}[-_]?\d{5,}|[A-Z][-_]?\d{6,}|[A-Z]{1,2}\d\d-\d{4,}|\d{2,4}-\d{5,}|[A-Z]{2,5}-\d{2,4}-\d{3,}",
+                token,
+            )
+        )
     )
 
 
@@ -235,6 +255,11 @@ def luhn_valid(digits: str) -> bool:
     """The check digit of payment cards and NPIs (ISO/IEC 7812-1)."""
     doubled = [int(d) * 2 if i % 2 else int(d) for i, d in enumerate(reversed(digits))]
     return len(set(digits)) > 1 and sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
+
+
+def npi_valid(digits: str) -> bool:
+    """National Provider Identifiers: ten digits from 1 or 2 on, Luhn's check digit behind the prefix 80840 (45 CFR 162.406)."""
+    return len(digits) == 10 and digits[0] in "12" and luhn_valid("80840" + digits)
 
 
 def iban_valid(code: str) -> bool:

@@ -3,6 +3,7 @@
 import re
 import sys
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from pathlib import Path
@@ -27,19 +28,29 @@ MARK = _class(lambda c: unicodedata.category(c) in ("Mn", "Mc"))
 UPPER = _class(lambda c: c.isalpha() and not c.islower())  # capitals, and letters of scripts that have none
 LETTER = rf"[^\W\d_]|[{MARK}]"
 PARTICLES = "de del della di da das do dos du la le van von der den ter ten zu bin ibn al el abu y e san st".split()
-WORD = rf"(?:[{UPPER}][.](?![\w])|(?:[dlDLO]['’])?[{UPPER}](?:{LETTER})*(?:['’-](?:{LETTER})+){{0,3}})"
-RUN = re.compile(rf"(?<![\w'’-])(?:'s )?{WORD}(?:[ \t]{{1,3}}(?:(?:{'|'.join(PARTICLES)})[ \t]){{0,2}}{WORD}){{0,11}}")
+WORD = rf"(?:[{UPPER}][.](?![\w])|(?:[dlDLO]['’])?[{UPPER}](?:{LETTER})*(?:['’‘ʻ-](?:{LETTER})+){{0,3}})"
+SMALL = "a an na 't".split()  # between the words of Mac an Bhaird, van 't Hof
+JOINT = rf"(?:{'|'.join(PARTICLES)}|(?<=Mac )(?:an?|na)|(?<=van )'t)"
+RUN = re.compile(rf"(?<![\w'’-])(?:'s )?{WORD}(?:[ \t]{{1,3}}(?:{JOINT}[ \t]){{0,2}}{WORD}){{0,11}}")
 PARTICLES_BEFORE = re.compile(
-    r"(?<![\w'’-])(?:(?:van|von|de|der|den|del|della|di|da|dos|du|la|le|ter|ten|bin|ibn|al|el|abu) ){1,2}$"
+    r"(?<![\w'’-])(?:(?:van 't|van|von|de|der|den|del|della|di|da|dos|du|la|le|ter|ten|bin|ibn|al|el|abu) ){1,2}$"
 )
-PIECE = re.compile(rf"(?:(?:{'|'.join(PARTICLES)})(?=[ \t]))|{WORD}")
+PARTICLE_ENDS = frozenset(
+    particle[-1] for particle in "van 't von de der den del della di da dos du la le ter ten bin ibn al el abu".split()
+)
+PIECE = re.compile(rf"{JOINT}(?=[ \t])|{WORD}")
 FORM_NAME = re.compile(
-    rf"(?:^[ \t]*(?:Name|Patient Name|Patient|Attending|Attending Physician)[ \t]*:[ \t]*|\b(?:[Ss]igned|[Dd]ictated) by:?[ ])"
-    rf"(?P<name>{WORD}(?:,?[ ](?!M\.?D\b)(?:(?:{'|'.join(PARTICLES)})[ ]){{0,2}}{WORD}){{1,3}})(?=[ \t]*$|[ \t]{{3}}|,[ ]M\.?D\b)",
+    rf"(?:^[ \t]*(?i:(?:patient|client|member) name|name|patient|pt|attending(?: physician)?|surgeon|assistant|caller|re|regarding|"
+    rf"(?:referring|ordering|primary care|consulting) (?:physician|provider))[ \t]*:[ \t]*|\b(?:[Ss]igned|[Dd]ictated) by:?[ ])"
+    rf"(?P<name>{WORD}(?:,?[ ](?!(?:M\.?D|D\.?O|PA|RN|NP|CNM|Jr|Sr)\b)(?:{JOINT}[ ]){{0,2}}{WORD}){{1,3}})(?=[ \t]*$|[ \t]{{3}}|,[ ](?:(?:M\.?D|D\.?O|PA|RN|NP|CNM)\b|\d\d?[ -]?[MFy])|[ ]\(|;)",
     re.M,
 )
 """A form's field that holds nothing but a name."""
-LOWER_TITLED = re.compile(r"\b(?:dr|mr|mrs|ms)\.? ([a-z]{3,20})(?: ([a-z]{3,20}))?\b")
+NAME_IS = re.compile(r"\b(?:name is|name's|name was) ([a-z]{3,20})(?: ([a-z]{3,20}))?(?= ?[.,;\n)]|$)")
+LOWER_LAST = re.compile(
+    rf"(?m)^[ \t]*(?i:(?:patient |pt |client )?name|patient|to|from|subject|re):[ \t]*{WORD} ([a-zà-ž]{{3,20}})(?=[ \t]*(?:$|,|\())"
+)
+LOWER_TITLED = re.compile(r"\b(?:(?:dr|mr|mrs|ms)\.?|Dr\.|Mr\.|Mrs\.|Ms\.) ([a-zà-ž]{3,20})(?: ([a-zà-ž]{3,20}))?\b")
 
 TITLES = frozenset(
     "dr drs doctor mr mrs ms miss mx messrs prof professor nurse rev reverend rabbi imam sr sra srta señor señora señorita "
@@ -67,14 +78,14 @@ FIELDS = frozenset(
     "referring kin contact nok hcp proxy guardian spouse father mother son daughter wife husband brother sister partner friend "
     "attn attention to from dictator transcriptionist reader reviewer witness interpreter therapist caregiver emergency "
     "surname firstname lastname alias aka responsible performing ordering interpreting requesting cosigner scribe technician "
-    "pharmacist dietitian examiner operator gp counselor psychiatrist psychologist nephrologist client mr mrs ms team "
-    "maiden subject informant representative agent subscriber guarantor insured policyholder employer".split()
+    "pharmacist dietitian examiner operator contacts gp counselor psychiatrist psychologist nephrologist client mr mrs ms team "
+    "maiden subject informant representative agent subscriber guarantor insured policyholder employer signed regarding re caller decedent".split()
 )
 DONE_BY = frozenset(
     "seen examined evaluated dictated signed reviewed followed referred performed accompanied read interpreted ordered prescribed "
     "managed treated cared called brought witnessed transcribed approved verified assessed supervised assisted operated written "
     "prepared entered electronically discussed visited recommended authorized completed given cosigned attested escorted driven "
-    "requested placed removed admitted discharged edited typed checked confirmed counseled found contacted advised told "
+    "requested held drawn scored raised conducted taken placed removed admitted discharged edited typed checked confirmed counseled found contacted advised told "
     "provided obtained reported recorded documented updated sent known".split()
 )
 WITH = frozenset(
@@ -86,7 +97,7 @@ BEFORE_TO = frozenset(
     "referred spoke talked married attention speaking reported paged sent addressed transferred handed given signed engaged".split()
 )
 CALLING = frozenset(
-    "called contacted paged contact dear attn attention named notified informed thank thanks aka alias call phoned emailed telephoned met asked".split()
+    "called contacted paged contact dear attn attention named notified informed thank thanks aka alias call phoned emailed telephoned met asked regarding".split()
 )
 PERSON_VERBS = re.compile(
     r"(?:['’]s (?:mother|father|wife|husband|son|daughter|family|sister|brother|parents|home|partner))\b|"
@@ -106,6 +117,7 @@ RELATION_AFTER = re.compile(
     + r")\b",
     re.I,
 )
+RELATION_BEFORE = re.compile(r"\b(?:" + "|".join(sorted(RELATIONS)) + r")(?:,? |, | \()$")
 MEDICAL_AFTER = re.compile(
     r"(?:['’]s)?[ -](?:catheter|disease|syndrome|sign|test|clamp|drain|procedure|classification|score|retractor|tube|scissors|needle|"
     r"suture|bod(?:y|ies)|tremor|stent|shunt|criteria|palsy|lymphoma|sarcoma|tumor|fracture|hernia|maneuver|position|incision|"
@@ -145,6 +157,7 @@ CALENDAR = frozenset(
     "saturday sunday jan feb mar apr jun jul aug sept sep oct nov dec mon tue tues wed thu thur thurs fri sat sun christmas easter "
     "thanksgiving halloween ramadan hanukkah".split()
 )
+WEEKDAYS = frozenset(word for word in CALENDAR if word.endswith("day"))
 ALSO_NAMES = frozenset(
     """rose grace hope faith joy will mark may june april frank bill jack art ray dean grant chase hunter mason lance miles pat sandy
     ruby pearl violet iris ivy daisy lily heather summer autumn dawn eve carol robin drew rich rob sue gene earl norm guy christian
@@ -197,10 +210,16 @@ class Word(NamedTuple):
     start: int
     end: int
     text: str
+    plain: str  # in lower case, without the possessive and an initial's point
 
-    @property
-    def plain(self) -> str:
-        return re.sub(r"['’]s$", "", self.text.rstrip(".")).lower()
+
+@lru_cache(100_000)
+def _plain(written: str) -> str:
+    return re.sub(r"['’]s$", "", written.rstrip(".")).lower()
+
+
+def _word(match: re.Match) -> Word:
+    return Word(match.start(), match.end(), match[0], _plain(match[0]))
 
 
 class Name(NamedTuple):
@@ -260,6 +279,21 @@ def _likely(word: Word, capitals: bool) -> bool:
     )
 
 
+ROLES = frozenset(
+    "physician surgeon attending provider pcp cardiologist nurse therapist resident fellow interpreter counselor psychiatrist "
+    "psychologist oncologist neurologist nephrologist radiologist pathologist anesthesiologist practitioner patient pt client".split()
+)
+NAME_FIELDS = frozenset("name names surname firstname lastname".split())
+SIGNING = frozenset("sincerely regards yours truly respectfully".split())
+SMALL_BEFORE = frozenset("per by with to is named was for from of".split())
+ANNOUNCERS = frozenset().union(
+    TITLES, WEAK_TITLES, FIELDS, RELATIONS, CALLING, ROLES, NAME_FIELDS, SIGNING, SMALL_BEFORE
+)  # fmt: skip
+DAY_AFTER = re.compile(r"\.?,?\s\d")
+SCOTTISH = re.compile(r"(?:Mc|Mac|O['’]|D['’]|De|La|Le)[A-Z][a-z]")
+IS_AFTER = re.compile(r"\s(?:be|who|is|was|will|can|at)\b")
+PHONE_AFTER = re.compile(r",?\s\(?\+?\d[\d ().-]{8,}")
+CAMEL = re.compile(rf"[{UPPER}](?:{LETTER}){{3,}}[A-Z][a-zà-ÿ]{{2,}}")  # SimphiweNkosi
 BETWEEN = re.compile(r"\s?(?:,?\s?\band\b|&|/)\s?")
 FIELD_GAP = re.compile(r"\s{0,3}(?:\([^)\n]{0,20}\))?\s{0,2}[:#]+[-\s]{0,12}|\s+[-–]\s+")
 TITLE_GAP = re.compile(r"\.?\s{1,4}|\.")
@@ -269,34 +303,44 @@ WORD_BEFORE_INITIAL = re.compile(r"[a-z]{5}\s$")
 SIGN_OFF = re.compile(r"(?:/s/|--|—|~)\s?$")
 LAST_WORDS = re.compile(r"[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ'’-]*")
 SENTENCE_START = re.compile(r"(?:^|[.!?:;]\s+|\n\s*|[-*•]\s+|\d[.)]\s*)$")
-ROLES = frozenset(
-    "physician surgeon attending provider pcp cardiologist nurse therapist resident fellow interpreter counselor psychiatrist "
-    "psychologist oncologist neurologist nephrologist radiologist pathologist anesthesiologist practitioner patient pt client".split()
-)
 
 
 def find_names(text: str) -> Iterator[Name]:
     """Names that something around them shows to be names, or that two capitalised words of no other known use form."""
     for match in FORM_NAME.finditer(text):
-        words = [Word(m.start(), m.end(), m[0]) for m in PIECE.finditer(text, *match.span("name"))]
+        words = [_word(m) for m in PIECE.finditer(text, *match.span("name"))]
         if any(not common(w.plain) or len(w.plain) < 5 for w in words) and not all(w.plain in NEVER for w in words):
             comma = text.find(",", *match.span("name"))
             for part in ([w for w in words if w.start < comma], [w for w in words if w.start > comma]):
                 if part:
                     yield _name(part)
     before, of_field, plainly = None, False, 0
+    starts, tokens = _tokens(text)
     for match in RUN.finditer(text):
         words = _words(text, match)
-        strength, field = _before(text, words[0].start)
+        strength, field = _before(text, words[0].start, starts, tokens)
         if before and not strength:
             gap = text[before.end : words[0].start]
             if len(gap) < 8 and BETWEEN.fullmatch(gap):
                 strength, field = 1, of_field
             elif of_field and gap.strip() == "," and "\n" not in gap:  # Name: Hatherley, Rosalind
-                strength, field = max(plainly, 1), True
+                degree = match[0].isupper() and len(match[0]) < 7 and not text[before.start : before.end].isupper()
+                strength, field = (0, False) if degree else (max(plainly, 1), True)
+        if not strength and len(words) == 1 and common(words[0].plain):
+            continue
         for name in _in_run(text, words, strength):
             before, of_field, plainly = name, field, strength
             yield name
+    for match in LOWER_LAST.finditer(text):
+        if not common(match[1]) and match[1] not in ALSO_NAMES:
+            yield Name(*match.span(1), (match[1],))
+    for match in NAME_IS.finditer(text) if " name" in text else ():
+        if any(word and not common(word) for word in match.groups()):
+            yield Name(
+                match.start(1),
+                match.end(2 if match[2] else 1),
+                tuple(word for word in match.groups() if word and not common(word)),
+            )
     for match in LOWER_TITLED.finditer(text):
         if not common(match[1]) and match[1] not in ALSO_NAMES:
             last = 2 if match[2] and not common(match[2]) else 1
@@ -305,42 +349,58 @@ def find_names(text: str) -> Iterator[Name]:
 
 def _words(text: str, run: re.Match) -> list[Word]:
     """A run's words, with the particles that stand before it ("Dr. van der Berg")."""
-    start = run.start()
-    if start > 2 and text[start - 1] == " " and text[start - 2].islower():
+    start, written = run.start(), run[0]
+    if start > 2 and text[start - 1] == " " and text[start - 2 : start - 1] in PARTICLE_ENDS:
         particles = PARTICLES_BEFORE.search(text, max(0, start - 9), start)
         start = particles.start() if particles else start
-    return [Word(m.start(), m.end(), m[0]) for m in PIECE.finditer(text, start, run.end())]
+    if start == run.start() and " " not in written and "\t" not in written and written[0] != "'":
+        return [Word(start, run.end(), written, _plain(written))]
+    return [_word(m) for m in PIECE.finditer(text, start, run.end())]
 
 
-def _before(text: str, start: int) -> tuple[int, bool]:
+def _tokens(text: str) -> tuple[list[int], list[tuple[int, str]]]:
+    """The text's words: where each starts; where it ends and what it is."""
+    starts, tokens = [], []
+    for match in LAST_WORDS.finditer(text):
+        starts.append(match.start())
+        tokens.append((match.end(), match[0]))
+    return starts, tokens
+
+
+def _before(text: str, start: int, starts: list[int], tokens: list[tuple[int, str]]) -> tuple[int, bool]:
     """How plainly the words before a place announce a name (0 not, 1 likely, 2 surely), and whether as a form's field."""
-    base = max(0, start - 48)
-    left = text[base:start]
-    found = list(LAST_WORDS.finditer(left))[-3:]
-    if not found:
-        return (1 if SIGN_OFF.search(left) else 0), False
-    gap = left[found[-1].end() :]
-    written = found[-1][0]
-    last, *earlier = [m[0].lower().removesuffix("-in-law") for m in reversed(found)]
-    previous = earlier[0] if earlier else ""
-    if last in TITLES and TITLE_GAP.fullmatch(gap):
+    place = bisect_left(starts, start) - 1
+    if place < 0 or start - tokens[place][0] > 24:
+        return (1 if SIGN_OFF.search(text, max(0, start - 4), start) else 0), False
+    stop, written = tokens[place]
+    last = _announcer(written)
+    if last is None:
+        signed = text[start - 1] in "/-—~ " and SIGN_OFF.search(text, max(stop, start - 4), start)
+        return (1 if signed else 0), False
+    gap = text[stop:start]
+    previous = ""
+    if place and starts[place - 1] >= start - 48:
+        previous = tokens[place - 1][1].lower().removesuffix("-in-law")
+    if last in NAME_FIELDS and gap == " (":
+        return 1, False
+    if last in TITLES and written not in ROLES and TITLE_GAP.fullmatch(gap):
         if written == "MS" and gap[0] != ".":
             return 0, False  # MS Contin; multiple sclerosis
         if last in WEAK_TITLES or written in ("DR", "MISS"):
-            return (1 if written[0].isupper() else 0), False
+            return (1 if written[0].isupper() and gap.isspace() and "\n" not in gap else 0), False
         if written[0].isupper() or gap[0] == ".":
             return 2, False
     if FIELD_GAP.fullmatch(gap):
-        if last in ("name", "names", "surname", "firstname", "lastname"):
+        if last in NAME_FIELDS:
             kind = {"brand", "generic", "drug", "study", "trade", "product", "test", "facility", "hospital", "clinic"}
             return (0 if previous in kind else 2), True
         return (1 if last in FIELDS or last in RELATIONS else 0), True
-    if last in RELATIONS and RELATION_GAP.fullmatch(gap):
+    if (last in RELATIONS or last in ROLES) and RELATION_GAP.fullmatch(gap):
         return 1, False
-    if last in ("sincerely", "regards", "yours", "truly", "respectfully") and gap.startswith(","):
+    if last in SIGNING and gap.startswith(","):
         return 1, False
     if not PLAIN_GAP.fullmatch(gap):
-        return (1 if SIGN_OFF.search(left) else 0), False
+        return (1 if SIGN_OFF.search(text, stop, start) else 0), False
     announced = (
         last in CALLING
         or last in ROLES
@@ -351,9 +411,20 @@ def _before(text: str, start: int) -> tuple[int, bool]:
         or (last in ("is", "named", "was") and (previous in RELATIONS or previous == "name"))
         or (last == "for" and previous in ("covering", "calling", "asked", "ask", "asking"))
         or (last == "from" and previous in ("call", "message", "letter", "heard", "obtained", "email"))
-        or (last == "of" and previous in ("care", "attention", "supervision", "behalf", "direction"))
+        or (
+            last == "of"
+            and previous
+            in ("care", "attention", "supervision", "behalf", "direction", "presence", "evaluation", "examination")
+        )
     )
     return (2 if last == "dear" else 1 if announced else 0), last == "by"
+
+
+@lru_cache(100_000)
+def _announcer(word: str) -> str | None:
+    """The word in lower case where it may announce a name, else null."""
+    plain = word.lower().removesuffix("-in-law")
+    return plain if plain in ANNOUNCERS else None
 
 
 def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
@@ -363,7 +434,7 @@ def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
         capitals = sum(map(str.islower, around)) <= sum(map(str.isupper, around))
     place = 0
     while place < len(words):
-        if words[place].plain in RELATIONS or words[place].plain in ROLES:
+        if strength < 2 and (words[place].plain in RELATIONS or words[place].plain in ROLES):
             strength, place = max(strength, 1), place + 1
             continue
         if words[place].plain in TITLES and len(words[place].text) > 1:
@@ -373,7 +444,15 @@ def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
                 strength = 0  # MS Contin; multiple sclerosis
             continue
         end = _name_end(words, place, strength, capitals)
-        if end > place and (strength or _seen_after(text, words, place, end, capitals)):
+        if not (end > place and (strength or _seen_after(text, words, place, end, capitals))):
+            end = _stretched(text, words, place, strength) or end
+            shown = end > place and _stretched(text, words, place, strength) == end
+        else:
+            further = _stretched(text, words, place, strength)
+            end, shown = max(end, further), True
+        if end > place + 1 and words[end - 1].plain in CALENDAR and DAY_AFTER.match(text, words[end - 1].end):
+            end -= 1  # signed: Eve Annus April 27
+        if shown:
             yield _name(words[place:end])
             place = end
         else:
@@ -388,7 +467,9 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
         word = words[end]
         plain = word.plain
         initial = len(plain) == 1 and (word.text not in ("A", "I") or (capitals and end > place))
-        if plain in PARTICLES and (word.text.islower() or (end > place and not initial)) and end + 1 < len(words):
+        if word.text in SMALL or (
+            plain in PARTICLES and (word.text.islower() or (end > place and not initial)) and end + 1 < len(words)
+        ):
             pass
         elif initial:
             if place == end and end + 1 == len(words) and strength < 2:
@@ -397,7 +478,9 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
             pass
         elif set(plain) <= {"x"} or plain in ("abc", "xyz", "abcd"):
             break
-        elif _likely(word, capitals or strength == 2) or (plain in ALSO_NAMES):
+        elif (
+            _likely(word, capitals or strength == 2) or plain in ALSO_NAMES or (strength and CAMEL.fullmatch(word.text))
+        ):
             alone = strength < 2 and plain in ALSO_NAMES and doubtful(plain) and plain not in GIVEN
             evidence = evidence or not alone or (strength > 0 and end > place)
         elif (
@@ -406,7 +489,7 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
             and word.text.istitle()
             and (end + 1 == len(words) or words[end + 1].text.isupper())
         ):
-            pass  # An, Do, My: names of Vietnam
+            evidence = evidence or words[end - 1].text in PARTICLES  # An, Do, My: names of Vietnam; Dr. van Es
         elif strength and end > place and end + 1 == len(words) and word.text.istitle() and _could_end_a_name(plain):
             evidence = evidence or strength == 2  # Dr. J. Hoffmann; a son, Jared Gross
         elif (
@@ -422,6 +505,50 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
     while end > place and (words[end - 1].text in PARTICLES):
         end -= 1
     return end if evidence else place
+
+
+def _stretched(text: str, words: list[Word], place: int, strength: int) -> int:
+    """Where a name ends of which a word is also another (Senna Mercks; Sophie Evers, MD), 0 where none is.
+
+    All words have a capital and then small letters, one at least has no other meaning, and what stands before or behind announces a name.
+    """
+    end = place
+    while end < len(words) and end - place < 5 and _could_be_of_a_name(words[end], end > place):
+        if end > place and words[end].start - words[end - 1].end > 2:
+            break  # another field of a form
+        end += 1
+    while end > place and words[end - 1].text[0].islower():
+        end -= 1
+    full = [word for word in words[place:end] if len(word.plain) > 1 and word.text[0].isupper()]
+    if not full:
+        return 0
+    start, stop = words[place].start, words[end - 1].end
+    if len(full) == 1 and len(words[place].plain) == 1 and end - place > 1:  # T. Lie, MD
+        return end if CREDENTIAL.match(text, stop) else 0
+    if len(full) == 1:  # his wife Rose; spoke to Isa, her uncle
+        if strength and RELATION_BEFORE.search(text, max(0, start - 18), start) and full[0].plain not in STATES:
+            acts = text[stop : stop + 1] in (",", ")") or PERSON_VERBS.match(text, stop) or IS_AFTER.match(text, stop)
+            return end if acts or not drug_or_eponym(full[0].plain) else 0
+        return end if strength and RELATION_AFTER.match(text, stop) and not drug_or_eponym(full[0].plain) else 0
+    if not any(_likely(word, False) for word in full):
+        return 0
+    shown = strength or CREDENTIAL.match(text, stop) or AGED.match(text, stop) or RELATION_AFTER.match(text, stop)
+    return end if shown or PHONE_AFTER.match(text, stop) else 0
+
+
+def _could_be_of_a_name(word: Word, inside: bool) -> bool:
+    plain = word.plain
+    if word.text[0].islower():
+        return inside
+    if len(plain) == 1:
+        return True
+    if plain in NEVER or plain in ROLES or plain in RELATIONS or plain in TITLES:
+        return False
+    if plain in PEOPLES and plain not in ALSO_NAMES:
+        return False
+    if plain in WEEKDAYS or (inside and plain in CALENDAR):  # May Johannessen; signed: Eve Annus July 6
+        return False
+    return word.text.istitle() or bool(SCOTTISH.match(word.text))
 
 
 def _could_end_a_name(plain: str) -> bool:
@@ -469,6 +596,8 @@ def find_known(text: str, known: set[str]) -> Iterator[Name]:
     if not known:
         return
     for match in RUN.finditer(text):
+        if " " not in match[0] and "\t" not in match[0] and not _known(_plain(match[0]), known):
+            continue
         words = _words(text, match)
         hits = [_known(word.plain, known) for word in words]
         if not any(hits):
@@ -481,7 +610,10 @@ def find_known(text: str, known: set[str]) -> Iterator[Name]:
                 inside = not word.text.isupper() and not SENTENCE_START.search(
                     text[max(0, word.start - 6) : word.start]
                 )
-                hits[i] = bool(beside or (inside and not drug_or_eponym(word.plain) and word.plain not in NEVER))
+                acts = word.plain not in NEVER and PERSON_VERBS.match(text, word.end)  # May denies
+                hits[i] = bool(
+                    beside or acts or (inside and not drug_or_eponym(word.plain) and word.plain not in NEVER)
+                )
             if hits[i] and word.text.isupper() and 1 < len(word.text) <= 4 and word.text.isascii() and len(words) == 1:
                 around = text[max(0, word.start - 20) : word.start] + text[word.end : word.end + 20]
                 hits[i] = sum(map(str.islower, around)) <= sum(map(str.isupper, around))
@@ -500,11 +632,13 @@ def find_known(text: str, known: set[str]) -> Iterator[Name]:
             elif start is not None:
                 yield _name(words[start:i])
                 start = None
-    sure_words = {word for word in known if len(word) > 3 and not doubtful(word) and word not in ALSO_NAMES}
-    if sure_words:
-        for match in re.finditer(r"\b[a-z]{4,30}\b", text):
-            if match[0] in sure_words:
-                yield Name(*match.span(), (match[0],))
+    for name in sorted(word for word in known if len(word) > 3 and not doubtful(word) and word not in ALSO_NAMES):
+        place = text.find(name)
+        while place >= 0:
+            end = place + len(name)
+            if name.isascii() and not (text[place - 1 : place].isalnum() or text[end : end + 1].isalnum()):
+                yield Name(place, end, (name,))
+            place = text.find(name, end)
 
 
 def _known(plain: str, known: set[str]) -> bool:

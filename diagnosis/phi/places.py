@@ -2,10 +2,24 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
-from diagnosis.phi.names import LETTER, MEDICAL_AFTER, UPPER, common
+from diagnosis.phi.names import (
+    COUNTRIES,
+    LETTER,
+    MEDICAL_AFTER,
+    NEVER,
+    PEOPLES,
+    STATES,
+    UPPER,
+    WEEKDAYS,
+    common,
+    drug_or_eponym,
+)
 from diagnosis.phi.spans import Span
 
+TOWNS = Path(__file__).with_name("towns.txt")
 CAPITALISED = rf"[{UPPER}](?:{LETTER}|['’.-](?={LETTER}))*"
 STATE_CODES = "AL|AK|AZ|AR|CA|CO|CT|DE|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH|OK|OR|PA|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY|DC|PR|AS|FM|GU|MH|MP|PW|VI|AA|AE|AP"
 STATE_NAMES = (
@@ -31,24 +45,54 @@ CORE = (
 )
 UNIT = r"(?:,?\s{1,2}(?:Apt|Apartment|Suite|Ste|Unit|Rm|Floor|Fl|Building|Bldg|#)\.?\s?#?\s?[A-Z]?\d{0,5}[A-Z]?\b)"
 STREET = re.compile(
-    rf"\d(?<![\w./-].)\d{{0,5}}[A-Z]?\s(?:(?:N|S|E|W|NE|NW|SE|SW)\.?\s|(?:North|South|East|West)\s)?"
+    rf"\d(?<![\w./-].)\d{{0,5}}[A-Z]?\s(?:\d{{1,5}}\s)?(?:(?:N|S|E|W|NE|NW|SE|SW)\.?\s|(?:North|South|East|West)\s)?"
     rf"(?:\d{{1,3}}(?:st|nd|rd|th)|{CAPITALISED})(?:\s{CAPITALISED}){{0,3}}\s(?:(?P<core>{CORE})|{SUFFIX})\b\.?(?:\s(?:N|S|E|W|NE|NW|SE|SW)\b)?{UNIT}?"
 )
+# Streets of other countries: Storgatan 12, Via dei Mille 4, 33 avenue de Provence.
+ENDS_ABROAD = "straße|strasse|straat|stræde|gata|gatan|vägen|veien|vegen|väg|vej|katu|kuja|polku|tie|laan|gracht|gasse|plein|weg|platz|allee|utca|utcája"
+ABROAD = re.compile(
+    rf"(?:\d{{1,5}}\s)?\b[{UPPER}](?:{LETTER}){{2,20}}(?:{ENDS_ABROAD})\s\d{{1,4}}[a-zA-Z]?\b"
+    rf"|(?:\d{{1,5}}\s)?\b(?:V[ií]a|Viale|Vicolo|Piazza|Corso|Rue|Calle|C/|Avda\.?|Avenida|Rua|Praça|Plaza|Camino|Paseo|Carrera|[Uu]l\.|Ulica|Rúa)\s"
+    rf"(?:(?:de|del|della|dei|delle|la|las|los|di|da|do|dos|das|des|du)\s){{0,2}}{CAPITALISED}(?:\s{CAPITALISED}){{0,3}},?\s\d{{1,4}}\b"
+    rf"|\d{{1,4}},?\s(?:avenue|rue|boulevard|quai|chemin|allée|impasse)\s(?:(?:de|du|des|la|le)\s){{0,2}}{CAPITALISED}(?:\s{CAPITALISED}){{0,3}}"
+    rf"|\b[{UPPER}](?:{LETTER}){{2,20}}(?:\s{CAPITALISED}){{0,2}}\s(?:utca|út|u\.|tér|körút|ulice|cesta)\s\d{{1,4}}\b"
+)
+ABROAD_WORDS = [f"{end} " for end in ENDS_ABROAD.split("|")] + (
+    "Via |Vía |Viale |Vicolo |Piazza |Corso |Rue |Calle |C/ |Avda|Avenida |Rua |Praça |Plaza |Camino |Paseo |Carrera |ul. |Ul. |Ulica |Rúa |"
+    " avenue | rue | boulevard | quai | chemin | allée | impasse | utca | út | u. | tér | körút | ulice | cesta "
+).split("|")
+ABROAD_PIECES = re.compile(rf"(?:{ENDS_ABROAD}) \d|V[ií]a |Vi(?:ale|colo) |Piazza |Corso |Rue |Calle |C/ |A(?:vda|venida)|Rua |Pra[çc]a |Plaza |Camino |"
+    r"Paseo |Carrera |[Uu]l\. |Ulica |Rúa |\d,? (?:avenue|rue|boulevard|quai|chemin|allée|impasse) |(?:utca|út|u\.|tér|körút|ulice|cesta) \d")  # fmt: skip
 BOX = re.compile(
     r"(?:USNS|USS|USNV|USCGC)\s[A-Z][a-z]+|\bP\.?\s?O\.?\s(?:Box|BOX)\s#?\d{1,6}|\b(?:PSC|Unit|USNS|USS|USNV|USCGC)\s\d{1,5},?\sBox\s\d{1,5}"
 )
+APARTMENT = re.compile(r"\b(?:Apt|Apartment|Suite)\.?\s\d{2,4}[A-Z]?\b")
 MILITARY = re.compile(r"\b(?:[FAD]PO)\s(?:AA|AE|AP)\s\d{5}(?:-\d{4})?")
 CITY = rf"{CAPITALISED}(?:[ ]{CAPITALISED}){{0,3}}"
 ZIP = re.compile(r"\d(?<!\w.)\d{4}(?:-\d{4})?(?![\w-])")
+TAIL = re.compile(
+    rf"(?:(?:,[ ]?|[ ]?\n[ ]?){{1,2}}(?:Apt|Suite|Unit)\.?[ ]\w{{1,5}})?(?:,[ ]?|[ ]?\n[ ]?){{1,2}}(?P<city>{CITY})(?=[ ]?[,.\n]|$|[ ]\d|[ ][A-Z]{{2}}\b)"
+)
+STATE_AFTER = re.compile(rf",?\s(?:{STATE_CODES}|{STATE_NAMES})\b")
 STATE_BEFORE = re.compile(rf"(?:(?P<city>{CITY}),?\s{{1,2}})?\b(?:{STATE_CODES}|{STATE_NAMES})\.?,?\s{{1,3}}$")
 # MD, PA and MS behind a name are degrees: as states they need a ZIP code.
 STATE = re.compile(rf",\s(?:(?:{STATE_NAMES})\b|(?!MD|PA|MS)(?:{STATE_CODES})\b(?![.'’])(?=\s*(?:[.,;)a-z\d(]|$|\n)))")
+TOWN_AFTER = re.compile(r",\s{1,2}|\s(?:in|of)\s")
+TOWN_WORD = re.compile(rf"{CAPITALISED}")
+BEFORE_TOWN = frozenset("in from to near outside at".split())
+LAST_WORD = re.compile(r"([A-Za-z]+)\s$")
 STATE_ALONE = re.compile(STATE_NAMES)
 CITY_BEFORE = re.compile(rf"(?<![\w'’-])(?P<city>{CITY})$")
 RESIDENCE = re.compile(
-    rf"\b(?:[Ll]ives?|[Ll]iving|[Rr]esides|[Rr]esident|[Bb]orn|[Tt]ransferred|[Rr]eferred|lived|resides?|residing|resided|resident|moved|native|born|raised|grew up|traveled|travelled|travels?|trip|visiting|visited|"
-    rf"relocated|returned|transferred|transported|flown|referred|works?|worked|working|employed|originally|home)\s{{1,2}}(?:(?:here|alone|back|recently|over|up|down)\s)?"
+    rf"\b(?:[Ll]iv(?:es?|ed|ing)|[Rr]esid(?:es?|ed|ing|ent)|[Bb]orn(?: and raised)?|[Tt]ransferred|[Rr]eferred|[Mm]ov(?:ed|ing)|[Nn]ative|[Rr]aised|[Gg]rew up|[Tt]ravell?(?:ed|s)?|trip|visit(?:ing|ed)|"
+    rf"[Rr]elocat(?:ed|ing)|returned|[Tt]ransported|flown|[Oo]riginally|home)\s{{1,2}}(?:(?:here|alone|back|recently|over|up|down|with\s(?:his|her|their|an?|the)\s[a-z-]{{3,15}})\s)?"
     rf"(?:in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?:(?:the\s)?(?:city|town|village|suburb)\sof\s)?(?P<city>{CITY})"
+)
+PREPOSITION = re.compile(rf"\s(in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?=[{UPPER}]|the\s[{UPPER}c-v])")
+HOME = re.compile(r"(?:liv|resid|born|mov|native|raised|grew|relocat|originally)", re.I)
+EMPLOYED = re.compile(
+    rf"\b(?:[Ww]ork(?:s|ed|ing)?|[Ee]mployed|[Ee]mployee|[Jj]ob|[Rr]etired|[Vv]olunteers?)\s{{1,2}}(?:[a-z-]{{2,14}}\s){{0,4}}?(?:at|for|by|from|of|in)\s(?:the\s)?"
+    rf"(?P<city>{CITY}(?:[ ](?:&|and|of)[ ]{CITY})?)"
 )
 WITHIN = re.compile(
     rf"\bin (?P<city>[{UPPER}][a-z](?:{LETTER})+(?: [{UPPER}][a-z](?:{LETTER})+)?)(?=[ ,.;)\n])(?! [{UPPER}])"
@@ -61,7 +105,7 @@ FIELD = re.compile(
 INSTITUTION = re.compile(
     r"(?:Hospitals?|Medical Cent(?:er|re)|Health Cent(?:er|re)|Clinics?|Infirmary|Hospice|Health System|Healthcare|Medical Group|"
     r"Nursing (?:Home|Facility|Center)|Rehab(?:ilitation)?(?: (?:Center|Hospital|Facility))?|Care (?:Center|Home)|Surgery Center|"
-    r"Cancer (?:Center|Institute)|Health Services|Family (?:Practice|Medicine)|Pharmacy|Memorial|General|University|College|High School|"
+    r"Cancer Center|(?:(?:Cancer|Heart|Eye|Spine|Kidney|Liver|Brain|Vascular|Orthopa?edic) )?Institute|Health Services|Family (?:Practice|Medicine)|Pharmacy|Memorial|General|University|College|High School|"
     r"Elementary|School|Assisted Living|Manor|Senior Living|Retirement (?:Home|Community)|Church|Shelter|Prison|Jail|County|Township|"
     r"Airport|Dialysis(?: Center)?|Associates|Physicians|Group|PLC|LLC|Inc|Ltd|Corp|and Sons)(?<![a-z]-)\b"
     r"(?:[ ](?:of[ ])?(?:Hospital|Medical Center)\b)?"
@@ -69,7 +113,17 @@ INSTITUTION = re.compile(
 INSTITUTION_NAME = re.compile(
     rf"(?<![\w'’.-])(?:(?:St|Mt)\.[ ])?{CAPITALISED}(?:,?[ ](?:of|and|the|&|de|for)(?=[ ][{UPPER}])|,?[ -]{CAPITALISED}){{0,6}}[ ]$"
 )
-CLEAR_TYPES = frozenset(("hospital", "hospitals", "medical center", "medical centre", "infirmary"))
+CLEAR_TYPES = ("hospital", "hospitals", "medical center", "medical centre", "infirmary")
+HOUSES = (
+    "institute",
+    "rehabilitation center",
+    "rehab center",
+    "nursing home",
+    "nursing center",
+    "rehabilitation",
+    "manor",
+    "hospice",
+)
 GENERIC = frozenset(
     """the a an this that our your his her at in to from of and for outside local day children childrens children's rehab rehabilitation
     psychiatric general community state county mental acute long term care primary teaching tertiary referring emergency city
@@ -80,24 +134,62 @@ GENERIC = frozenset(
     current history center high school elementary middle university community post pre per dr mr mrs ms
     dialysis new old main large small general attending interval past final hospice visit name""".split()
 )
+NOT_CITIES = (
+    STATES - {"york"} | COUNTRIES | PEOPLES | WEEKDAYS | NEVER | frozenset(
+        "assisted independent group nursing skilled senior home room bed floor apartment house rehab section term unit long short extended "
+        "adult foster hospice shelter hospital homeless memory".split()
+    )
+)  # fmt: skip
+NOT_EMPLOYERS = frozenset(
+    "er icu or emergency department physical therapy therapist occupational speech information technology human resources customer service "
+    "sales retail construction security social dr mr mrs ms i and of ed pt ot rn lpn cna it hr".split()
+)
 FIRST_OF_CITY = frozenset("new north south east west lake port saint st fort mount san santa los las el la".split())
+
+
+@cache
+def _towns() -> frozenset[str]:
+    return frozenset(line for line in TOWNS.read_text("utf-8").splitlines() if not line.startswith("#"))
+
+
+def _town_end(text: str, start: int) -> int:
+    """Where a town of the list ends that begins at `start` (the longest of up to three words), `start` where none does."""
+    end, found = start, start
+    for _ in range(3):
+        word = TOWN_WORD.match(text, end + (end > start))
+        if not word or (end > start and text[end] != " "):
+            break
+        end = word.end()
+        if text[start:end] in _towns():
+            found = end
+    return found
 
 
 def find_places(text: str) -> Iterator[Span]:
     """Streets, boxes, cities, ZIP codes and institutions, by their form, their label or the words before them."""
     for match in STREET.finditer(text):
         if match["core"] or text[match.start() + 1].isdigit():
-            yield Span(*match.span(), "PLACE")
-    if "Box" in text or "BOX" in text or "PO A" in text or "US" in text:
+            yield from _address(text, *match.span())
+    for piece in ABROAD_PIECES.finditer(text) if any(word in text for word in ABROAD_WORDS) else ():
+        if match := _around(ABROAD, text, piece.start(), 50):
+            yield from _address(text, *match.span())
+    if "Box" in text or "BOX" in text or "PO A" in text or "USS " in text or "USN" in text or "USCGC" in text:
         for pattern in (BOX, MILITARY):
             for match in pattern.finditer(text):
-                yield Span(*match.span(), "PLACE")
+                yield from _address(text, *match.span())
+    if "Apt" in text or "Apartment" in text or "Suite" in text:
+        for match in APARTMENT.finditer(text):
+            yield from _address(text, *match.span())
     for match in ZIP.finditer(text):
         before = STATE_BEFORE.search(text, max(0, match.start() - 60), match.start())
         if before:
             if before["city"]:
                 start, end = _trimmed(text, *before.span("city"))
                 yield Span(start, end, "PLACE")
+            yield Span(*match.span(), "PLACE")
+        elif (word := LAST_WORD.search(text, max(0, match.start() - 24), match.start())) and word[
+            1
+        ].lower() in COUNTRIES:
             yield Span(*match.span(), "PLACE")
     for match in INSTITUTION.finditer(text):
         name = INSTITUTION_NAME.search(text, max(0, match.start() - 70), match.start())
@@ -109,24 +201,76 @@ def find_places(text: str) -> Iterator[Span]:
             start, end = _trimmed(text, *before.span("city"))
             if start < end and not common(text[start:end].lower()) and not STATE_ALONE.fullmatch(text, start, end):
                 yield Span(start, end, "PLACE")
-    for pattern in (RESIDENCE, FIELD, WITHIN):
+    for preposition in PREPOSITION.finditer(text):
+        start = preposition.start()
+        if match := _around(EMPLOYED, text, start, 70):
+            yield from _employer(text, *match.span("city"))
+        found = []
+        if match := _around(RESIDENCE, text, start, 40):
+            found += _city(text, *match.span("city"), plainly=bool(HOME.match(match[0])))
+        if preposition[1] in BEFORE_TOWN:
+            end = _town_end(text, preposition.end())
+            if end > preposition.end() and not MEDICAL_AFTER.match(text, end) and not _goes_on(text, end):
+                found.append(Span(preposition.end(), end, "PLACE"))
+        yield from sorted(found, key=lambda span: -span.end)  # Carson City before Carson
+    for pattern in (FIELD, WITHIN):
         for match in pattern.finditer(text):
             if pattern is not WITHIN or not MEDICAL_AFTER.match(text, match.end()):
                 yield from _city(text, *match.span("city"))
 
 
-def _city(text: str, start: int, end: int) -> Iterator[Span]:
-    """The leading words that are no common ones, nor states, countries or peoples."""
-    last, previous = start, ""
+def _goes_on(text: str, end: int) -> bool:
+    """Whether a capitalised word follows that has no other use: then it is rather somebody's name (from Gary Boyce)."""
+    word = TOWN_WORD.match(text, end + 1) if text[end : end + 1] == " " else None
+    return bool(word) and not common(word[0].lower())
+
+
+def _address(text: str, start: int, end: int) -> Iterator[Span]:
+    """A street, and the town that follows it."""
+    yield Span(start, end, "PLACE")
+    tail = TAIL.match(text, end)
+    if tail and not STATE_ALONE.fullmatch(text, *tail.span("city")):
+        if unit := re.search(r"\w[\w. ]*\w", text[end : tail.start("city")]):
+            yield Span(end + unit.start(), end + unit.end(), "PLACE")
+        town = _town_end(text, tail.start("city")) == tail.end("city")
+        alone = text[end] == "," and text[tail.end() : tail.end() + 1] in ("", "\n")
+        yield from _city(text, *tail.span("city"), plainly=town or alone or bool(STATE_AFTER.match(text, tail.end())))
+
+
+def _around(pattern: re.Pattern, text: str, place: int, before: int) -> re.Match | None:
+    """The pattern's match that begins up to `before` characters before a place and holds it."""
+    begin = max(0, place - before)
+    while (found := pattern.search(text, begin, place + 60)) and found.start() <= place:
+        match = pattern.match(text, found.start())
+        if match and match.end() > place:
+            return match
+        begin = found.end()
+    return None
+
+
+def _city(text: str, start: int, end: int, *, plainly=False) -> Iterator[Span]:
+    """The leading words that are no common ones, nor states, countries or peoples; common ones too where a home is told plainly."""
+    last, previous, named = start, "", False
     for word in re.finditer(r"[^\s]+", text[start:end]):
         plain = word[0].lower().strip(".,")
         short = word[0].isupper() and len(word[0]) <= 4
+        if plainly and not short and (plain not in NOT_CITIES or (named and plain in ("city", "island"))):
+            last, previous, named = start + word.end(), plain, True
+            continue
         if short or (common(plain) and plain not in FIRST_OF_CITY and previous not in FIRST_OF_CITY):
             break
         last, previous = start + word.end(), plain
     found = text[start:last].strip()
-    if found and not STATE_ALONE.fullmatch(found) and not all(common(w.lower()) for w in found.split()):
+    if found and not STATE_ALONE.fullmatch(found) and (named or not all(common(w.lower()) for w in found.split())):
         yield Span(start, start + len(text[start:last].rstrip()), "PLACE")
+
+
+def _employer(text: str, start: int, end: int) -> Iterator[Span]:
+    """The whole name, common words too (Home Depot), unless it is one word that says a trade, a state or a people."""
+    words = [word.lower() for word in re.findall(r"[^\s&]+", text[start:end])]
+    own = [word for word in words if word not in GENERIC and word not in NOT_EMPLOYERS]
+    if own and not STATE_ALONE.fullmatch(text, start, end) and not (len(words) == 1 and common(words[0])):
+        yield Span(start, end, "PLACE")
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
@@ -146,6 +290,8 @@ def _institution(text: str, name: re.Match, match: re.Match) -> Iterator[Span]:
     words = list(re.finditer(r"\S+", name[0]))
     left = []
     while words and words[0][0].lower().strip(".,") in GENERIC | {"and", "&"}:
+        if _town_end(text, name.start() + words[0].start()) > name.start() + words[0].end():  # Long Beach
+            break
         left.append(words.pop(0))
     if left and words and left[-1][0] == "New" and not common(words[0][0].lower()):  # New Dorothy Hospital
         words.insert(0, left.pop())
@@ -154,6 +300,12 @@ def _institution(text: str, name: re.Match, match: re.Match) -> Iterator[Span]:
         return
     short = {w[0].lower() for w in words if w[0].isupper() and len(w[0]) <= 4}  # GI Clinic
     known = [common(word) or word in GENERIC or word in short for word in own]
-    clear = match[0].lower() in CLEAR_TYPES and not all(word in GENERIC for word in own)
+    clear = match[0].lower().endswith(CLEAR_TYPES) and not all(word in GENERIC for word in own)
+    clear = clear or (match[0].lower().endswith(HOUSES) and drug_or_eponym(own[0]))
+    clear = clear or _town_end(text, name.start() + words[0].start()) > name.start() + words[0].start()
     if not all(known) or own[0] in ("st", "saint", "mt", "mount") or clear:
         yield Span(name.start() + words[0].start(), match.end(), "PLACE")
+        if after := TOWN_AFTER.match(text, match.end()):
+            end = _town_end(text, after.end())
+            if end > after.end():
+                yield Span(after.end(), end, "PLACE")

@@ -72,10 +72,10 @@ class Score:
 
     def add(self, text: str, gold: list[tuple[Span, str | None]], found: list[Span]) -> None:
         """Count one note. `gold` and `found` need no order."""
-        touched = _touched(text, found)
+        touched = touched_words(text, found)
         planted = set()
         for span, origin in gold:
-            words = _touched(text, [span])
+            words = touched_words(text, [span])
             planted |= words
             tallies = [self._kinds.setdefault(span.kind, Counter())]
             if span.kind == "NAME" and origin:
@@ -105,7 +105,7 @@ class Score:
 NO_MEASURES = {"recall": None, "precision": None, "notes_clean": None, "by_kind": None, "by_origin": None}
 
 
-def _touched(text: str, spans: list[Span]) -> set[int]:
+def touched_words(text: str, spans: list[Span]) -> set[int]:
     """Starts of the words that the spans touch, a word cut by a span's end included."""
     starts = set()
     for span in spans:

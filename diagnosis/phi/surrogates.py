@@ -1,10 +1,12 @@
 """What stands in for an identifier: something else of its kind, in its form, the same throughout a patient's notes."""
 
 import importlib
+import itertools
 import re
+from collections.abc import Iterable
 from functools import cache
 
-from diagnosis.phi.dates import shift, year_near, years_in
+from diagnosis.phi.dates import shift, year_near, year_of, years_in
 from diagnosis.phi.keys import Key
 from diagnosis.phi.names import PARTICLES, SUFFIXES
 from diagnosis.phi.spans import Span
@@ -22,6 +24,9 @@ KEPT_IN_PLACES = frozenset(
     box po psc apo fpo dpo aa ae ap uss usns usnv uscgc street avenue ave road rd drive dr lane ln boulevard blvd court ct circle cir
     place pl terrace ter parkway pkwy highway hwy square sq trail trl way plaza route""".split()
 )
+AGED = {"in": "90+ years ago"} | dict.fromkeys(
+    "nonagenarian centenarian supercentenarian nonagenarians centenarians supercentenarians".split(), "90+-year-old"
+)  # born in 1925
 EMAIL_HOSTS = ("example.org", "example.com", "example.net")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -50,19 +55,46 @@ def _list_of() -> dict[str, tuple[str, str]]:
     return where
 
 
+RARE_ZIPS = frozenset("036 059 063 102 203 556 692 790 821 823 830 831 878 879 884 890 893".split())
+"""First three digits of ZIP codes where 20,000 people or fewer live (Census 2000; HHS guidance on 45 CFR 164.514(b)(2)(i)(B))."""
+ZIP = re.compile(r"(\d{3})\d\d(?:-\d{4})?")
+MAX_ATTEMPTS = 200  # at another surrogate than the values to avoid, before letters are made up
+
+
+def allowed(profile: str, written: str, kind: str, latest: int) -> str | None:
+    """What a profile lets stand in an identifier's place, null where it must be replaced.
+
+    `safe_harbor`: of a date the year, unless it is over 89 years before the note's `latest` year; of a ZIP code three digits, 000
+    where few live. `limited_dataset` (45 CFR 164.514(e)): dates, ages and ZIP codes whole. `shifted`: nothing.
+    """
+    code = ZIP.fullmatch(written) if kind == "PLACE" else None
+    if profile == "limited_dataset":
+        return written if kind in ("DATE", "AGE") or code else None
+    if profile == "safe_harbor" and code:
+        return "000" if code[1] in RARE_ZIPS else code[1]
+    if profile == "safe_harbor" and kind == "DATE" and (year := year_of(written)) and latest - year <= 89:
+        return str(year)
+    return None
+
+
 class Surrogates:
     """Replacements, all derived from (key, patient, kind, normalised value): neither order nor shard plays a part."""
 
-    def __init__(self, key: Key, max_date_shift_days: int):
-        self._key, self._max_days = key, max_date_shift_days
+    def __init__(self, key: Key, max_date_shift_days: int, profile: str = "shifted"):
+        self._key, self._max_days, self._profile = key, max_date_shift_days, profile
+        self._avoid = frozenset()
 
     def offset(self, patient: str) -> int:
         """Days that a patient's dates move by: 1 to the maximum, to or fro."""
         days, sign = divmod(self._key.number(patient, "date offset", ""), 2)
         return (1 + days % self._max_days) * (1 if sign else -1)
 
-    def replace(self, text: str, spans: list[Span], patient: str) -> str:
-        """The text with every span replaced. Spans are in order and do not overlap."""
+    def replace(self, text: str, spans: list[Span], patient: str, others: Iterable[str] = ()) -> str:
+        """The text with every span replaced. Spans are in order and do not overlap.
+
+        No replacement but of a date is the value of another span, or one of `others` (what else is known of the patient).
+        """
+        self._avoid = values(itertools.chain(others, (text[span.start : span.end] for span in spans)))
         years, result, place = years_in(text, spans), [], 0
         for span in spans:
             written = text[span.start : span.end]
@@ -71,10 +103,14 @@ class Surrogates:
         return "".join(result) + text[place:]
 
     def _one(self, written: str, span: Span, patient: str, years) -> str:
+        if (stays := allowed(self._profile, written, span.kind, max(years[1], default=0))) is not None:
+            return stays
+        if span.kind == "DATE" and self._profile == "safe_harbor":
+            return "[DATE]"
         if span.kind == "DATE":
             return shift(written, self.offset(patient), year_near(span.start, years)) or "[DATE]"
         if span.kind == "AGE":
-            return "90+"
+            return AGED.get(written.split()[0].lower(), "90+") + ("s" if written.lower().endswith("narians") else "")
         if span.kind == "EMAIL":
             local = self._scrambled(written.split("@")[0], "EMAIL", written.lower(), patient)
             host = EMAIL_HOSTS[self._key.number(patient, "EMAIL host", written.lower()) % len(EMAIL_HOSTS)]
@@ -106,12 +142,11 @@ class Surrogates:
         if "-" in word:
             return "-".join(self._name(part, patient, kind) if part else "" for part in word.split("-"))
         names = _names()[_list_of().get(plain, ("en_US", "last"))]
-        attempt = 0
-        while True:
+        for attempt in range(MAX_ATTEMPTS):
             chosen = names[self._key.number(patient, kind, plain, attempt) % len(names)]
-            if chosen.lower() != plain:
+            if chosen.lower() != plain and chosen.lower() not in self._avoid:
                 return _cased(chosen, word)
-            attempt += 1
+        return _cased(self._word(12, kind, plain, patient), word)
 
     def _place(self, written: str, patient: str) -> str:
         """Digits become others, and words others, but for those that say what kind of place it is."""
@@ -141,7 +176,8 @@ class Surrogates:
                     new.append(str(draw % 10) if place or sign == "0" else str(1 + draw % 9))
                 else:
                     new.append(_cased(LETTERS[draw % 26], sign) if sign.isalpha() else sign)
-            if new != signs or not signs:
+            tried = "".join(new).lower() in self._avoid and len(signs) > 2 and attempt < MAX_ATTEMPTS
+            if (new != signs and not tried) or not signs:
                 break
             attempt += 1
         remaining = iter(new)
@@ -166,15 +202,29 @@ class Surrogates:
 
 
 class Masks:
-    """Kinds in square brackets instead of surrogates: "seen by [NAME] on [DATE]"."""
+    """Kinds in square brackets instead of surrogates, "seen by [NAME] on [DATE]"; blank: "seen by ___ on ___"."""
 
-    def replace(self, text: str, spans: list[Span], patient: str) -> str:
+    def __init__(self, profile: str = "shifted", *, blank: bool = False):
+        self._profile, self._blank = profile, blank
+
+    def replace(self, text: str, spans: list[Span], patient: str, others: Iterable[str] = ()) -> str:
         """The text with every span replaced. Spans are in order and do not overlap."""
-        result, place = [], 0
+        latest, result, place = max(years_in(text, spans)[1], default=0), [], 0
         for span in spans:
-            result += [text[place : span.start], f"[{span.kind}]"]
+            stays = allowed(self._profile, text[span.start : span.end], span.kind, latest)
+            mask = "___" if self._blank else f"[{span.kind}]"
+            result += [text[place : span.start], mask if stays is None else stays]
             place = span.end
         return "".join(result) + text[place:]
+
+
+def values(written: Iterable[str]) -> frozenset[str]:
+    """Values and the words in them, in lower case and without signs: what no surrogate may be."""
+    found = set()
+    for value in written:
+        found.add(_compact(value))
+        found.update(_compact(word) for word in re.split(r"[\s,.@/-]+", value))
+    return frozenset(found)
 
 
 def _compact(written: str) -> str:
