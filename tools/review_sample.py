@@ -24,7 +24,9 @@ SHEET = Path("data/review/sheet.csv")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.review_sample", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--notes", type=int, default=100, help="notes in the sheet (default: 100)")
     parser.add_argument("--seed", type=int, default=7, help="of the draw (default: 7)")
     parser.add_argument("--answers", action="store_true", help="compute the bound from the filled-in sheet")
