@@ -9,10 +9,9 @@ sentence or at a word that closes it. The phrases are written anew.
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import NamedTuple
 
-from diagnosis.text.normalise import squeeze
+from diagnosis.text.normalise import STOP_WORDS, squeeze
 from diagnosis.text.sections import sections
 
 KINDS = ("family", "negated", "hypothetical", "historical")
@@ -94,13 +93,13 @@ HAS = re.compile(
     r"hx|positive|being|is|was)\b(?! (?:here|present|at|in|by|called|able|unable|concerned|told|asked|notified|informed|the|his|her|aware)\b))",
     re.IGNORECASE,
 )
-IN_RELATIVE = re.compile(r"\b(?:in|of|by) (?:his|her|the|a|both|one|an)(?: \w+)? $", re.IGNORECASE)
+IN_RELATIVE = re.compile(r"\b(?:in|of) (?:his|her|the|a|both|one|an)(?: \w+)? $", re.IGNORECASE)
+BESIDE = re.compile(r"\b(?:by|per|from|with|to) (?:his |her |the |their )?(?:\w+ and )?$", re.IGNORECASE)  # "brought by his mother"
 
-ABBREVIATED = "".join(
-    rf"(?<!\b{word})" for word in ("Dr", "Mr", "Ms", "Mrs", "St", "Mt", "Jr", "vs", "No", "p.o", "i.v", "q.d", "b.i.d", "h.s")
-)
+# No sentence ends at these full stops. A line ends one before an item or a heading, and behind a full stop or a colon.
+NO_END = "".join(rf"(?<!\b{word}\.)" for word in ("Dr", "Mr", "Ms", "Mrs", "St", "Mt", "Jr", "vs", "No", "p.o", "i.v", "q.d", "b.i.d", "h.s"))
 SENTENCE_END = re.compile(
-    rf"{ABBREVIATED}[.!?][\"')]*(?=\s+[^a-z\s])|\n(?=\s*\n)|\n(?=\s*(?:[-*#•]|\d{{1,2}}[.)] |[A-Z][^\n:]{{0,40}}:))|[:.]\n", re.MULTILINE
+    rf"[.!?]{NO_END}[\"')]*(?=\s+[^a-z\s])|[.:]\n|\n(?=\s*\n|\s*(?:[-*#•]|\d{{1,2}}[.)] |[A-Z][^\n:]{{0,40}}:))"
 )
 LABEL = re.compile(r"(?<=[.;,] )[A-Z][A-Za-z /-]{1,30}: ?")  # "… no rash, Lungs: clear": another topic
 BLANKS = re.compile(r"[\s-]+")
@@ -147,10 +146,13 @@ class Scope(NamedTuple):
 
 def scopes(text: str) -> list[Scope]:
     """The scopes of a normalised text in order of their phrases. They may overlap, and never hold their own phrase."""
+    return _scopes(text, list(_hits(text)))
+
+
+def _scopes(text: str, hits: list[tuple[int, int, str, str]]) -> list[Scope]:
     ends = [0, *(match.end() for match in SENTENCE_END.finditer(text)), len(text)]
     labels = [match.span() for match in LABEL.finditer(text)]
     found: list[Scope] = []
-    hits = list(_hits(text))
     closing = {
         kind: sorted([(s, e) for s, e, closed, side in hits if side == "close" and closed == kind] + labels)
         for kind in KINDS
@@ -185,10 +187,11 @@ def _hits(text: str):
             for kind, side in entry[1][phrase]:
                 yield word.start(), done, kind, side
     for match in RELATIVE.finditer(text):
-        if HAS.match(text, match.end()):
-            yield match.start(), match.end(), "family", "behind"
-        elif IN_RELATIVE.search(text, max(0, match.start() - 30), match.start()):
-            yield match.start(), match.end(), "family", "before"
+        before = max(0, match.start() - 30), match.start()
+        if within := IN_RELATIVE.search(text, *before):
+            yield within.start(), match.end(), "family", "before"
+        elif not BESIDE.search(text, *before) and (has := HAS.match(text, match.end())):
+            yield match.start(), has.end(), "family", "behind"
 
 
 def assertions(text: str, spans: Iterable[tuple[int, int]]) -> list[frozenset[str]]:
@@ -202,3 +205,81 @@ def assertions(text: str, spans: Iterable[tuple[int, int]]) -> list[frozenset[st
         )
         for start, end in spans
     ]
+
+
+# ---------------------------------------------------------------- what cleaning does with it
+
+MARKS = {"family": "FAMILY_", "negated": "NOT_", "hypothetical": "IF_", "historical": "PAST_"}
+MARKED = tuple(MARKS.values())
+DROPPED = ("family", "negated", "hypothetical")
+UNMARKED = STOP_WORDS | frozenset("and or any other".split())
+HEADING = re.compile(r"^[^\n:]{1,60}:", re.MULTILINE)
+
+
+def note_scopes(text: str) -> list[Scope]:
+    """`scopes`, and the whole of the sections of past and family history, whose phrase is their heading."""
+    return _note_scopes(text, list(_hits(text)))
+
+
+def _note_scopes(text: str, hits: list[tuple[int, int, str, str]]) -> list[Scope]:
+    found = _scopes(text, hits)
+    for name, start, end, _ in sections(text):
+        kind = {"past_history": "historical", "family_history": "family"}.get(name)
+        if kind:
+            heading = re.compile(r"[:\n]").search(text, start, end)
+            found.append(Scope(kind, heading.end() if heading else end, end, (start, heading.end() if heading else end)))
+    return found
+
+
+def mark(text: str) -> tuple[str, int]:
+    """The text with the words of each scope marked ("no NOT_fever", "mother had FAMILY_asthma"), and how many those are.
+
+    For models that count words (Das and Chen 2001, Yahoo! for Amazon). Numbers, function words, headings and the phrases that open
+    or end scopes stay as they are. Marked text marked again is the same.
+    """
+    kinds: dict[int, str] = {}
+    hits = list(_hits(text))
+    starts = [word.start() for word in WORD.finditer(text)]
+    for scope in _note_scopes(text, hits):
+        for start in starts[bisect_left(starts, scope.start) : bisect_left(starts, scope.end)]:
+            kinds[start] = min(kinds.get(start, scope.kind), scope.kind, key=KINDS.index)
+    kept = [match.span() for match in HEADING.finditer(text)] + [(start, end) for start, end, _, _ in hits]
+    for start, end in kept:
+        for at in starts[bisect_left(starts, start) : bisect_left(starts, end)]:
+            kinds.pop(at, None)
+
+    count = 0
+
+    def write(match: re.Match) -> str:
+        nonlocal count
+        word = match[0]
+        kind = kinds.get(match.start())
+        if kind is None or not word[0].isalpha() or word.startswith(MARKED) or word.lower() in UNMARKED:
+            return word
+        count += 1
+        return MARKS[kind] + word
+
+    return WORD.sub(write, text), count
+
+
+def drop(text: str) -> tuple[str, int]:
+    """The text without what is denied, a relative's or only feared, phrases included, and how many stretches went.
+
+    What is past stays. Again until nothing goes: what is left may stand together in a new way.
+    """
+    count = 0
+    while gone := _merged((min(s.start, s.phrase[0]), max(s.end, s.phrase[1])) for s in note_scopes(text) if s.kind in DROPPED):
+        edges = [0, *(edge for span in gone for edge in span), len(text)]
+        text = squeeze("".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)))
+        count += len(gone)
+    return text, count
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    result: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if result and start <= result[-1][1]:
+            result[-1] = (result[-1][0], max(end, result[-1][1]))
+        else:
+            result.append((start, end))
+    return result
