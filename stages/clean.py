@@ -12,6 +12,7 @@ from diagnosis.files import write_json
 from diagnosis.notes import note_writer, open_notes, read_metadata, read_notes
 from diagnosis.params import Params
 from diagnosis.text.normalise import normalise, without_numbers, without_punctuation, without_stop_words
+from diagnosis.text.rewrite import Rewriting
 from diagnosis.text.sections import NAMES, cut
 from diagnosis.text.units import standardise
 
@@ -25,6 +26,11 @@ class CleanParams(Params):
     visible_at: Literal["admission", "all"]
     cut_sections: list[str]
     standardise: bool
+    repair_spelling: bool
+    expand_abbreviations: bool
+    normalise_concepts: bool
+    concepts: Path
+    context: Literal["none", "mark", "drop"]
     remove_stop_words: bool
     lowercase: bool
     remove_numbers: bool
@@ -41,6 +47,12 @@ class CleanParams(Params):
 
 def main():
     params = CleanParams.load("clean")
+    rewrite = Rewriting(
+        repair_spelling=params.repair_spelling,
+        expand_abbreviations=params.expand_abbreviations,
+        concepts=params.concepts if params.normalise_concepts else None,
+        context_as=params.context,
+    )
     metadata, total = read_metadata(DEIDENTIFIED), open_notes(DEIDENTIFIED).metadata.num_rows
     notes, characters, cut_characters, by_class = Counter(), Counter(), Counter(), defaultdict(Counter)
     with note_writer(CLEAN, metadata) as clean, tqdm(total=total, unit=" notes", desc="clean") as bar:
@@ -49,8 +61,8 @@ def main():
             for note in batch:
                 text = normalise(note["text"])
                 visible, cut_by_section = cut(text, params.visible_at, params.cut_sections)
-                note["text"] = reduced(visible, params)
-                note["text_pair"] = note["text_pair"] and reduced(normalise(note["text_pair"]), params)
+                note["text"] = reduced(visible, params, rewrite)
+                note["text_pair"] = note["text_pair"] and reduced(normalise(note["text_pair"]), params, rewrite)
 
                 emptied, length = not note["text"], {"read": len(text), "cut": sum((cut_by_section or {}).values())}
                 notes.update(read=1, without_sections=cut_by_section is None, emptied=emptied)
@@ -68,13 +80,14 @@ def main():
                 if total
                 else f"{DEIDENTIFIED} has no notes: see in metrics/ingest.json what was left out"
             )
-    write_json(METRICS, measures(notes, characters, cut_characters, by_class, params.min_count))
+    write_json(METRICS, measures(notes, characters, cut_characters, by_class, params.min_count) | {"rewritten": rewrite.counts()})
 
 
-def reduced(text: str, params: CleanParams) -> str:
-    """The text with the chosen reductions. Lower-casing comes last: the others read capitals (Mg, MM)."""
+def reduced(text: str, params: CleanParams, rewrite: Rewriting) -> str:
+    """The text rewritten, and with the chosen reductions. Lower-casing comes last: the others read capitals (Mg, MM)."""
     if params.standardise:
         text = standardise(text)
+    text = rewrite(text)
     if params.remove_stop_words:
         text = without_stop_words(text)
     if params.remove_numbers:
