@@ -98,9 +98,13 @@ def measure(name: str) -> dict:
         counts[option] = call("clean", folder, CORPORA[name], changes)
         table = open_notes(folder / "data/clean.parquet").read(["note_id", "text"]).to_pydict()
         texts = dict(zip(table["note_id"], table["text"], strict=True))
-        scores = out_of_fold([texts.get(note, "") for note in ids], labels, np.array(folds), classes, f"{name}: {option}")
+        scores = out_of_fold(
+            [texts.get(note, "") for note in ids], labels, np.array(folds), classes, f"{name}: {option}"
+        )
         present = truth(labels, classes)
-        scorers[option] = Scorer(Shard(np.array(ids, object), patients, present, scores, np.zeros(len(ids), bool), True))
+        scorers[option] = Scorer(
+            Shard(np.array(ids, object), patients, present, scores, np.zeros(len(ids), bool), True)
+        )
     draws = {option: [] for option in OPTIONS}
     for weights in patient_weights(int(patients.max()) + 1, SAMPLES, SEED):
         for option, scorer in scorers.items():
@@ -127,7 +131,9 @@ def call(stage: str, folder: Path, params: dict, changes: dict) -> dict:
         values[section].update(laid)
     yaml.dump(values, folder / "params.yaml")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-m", f"stages.{stage}"], cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", f"stages.{stage}"], cwd=folder, env=environment, capture_output=True, text=True
+    )
     if done.returncode:
         raise UserError(f"{stage} failed in {folder}: {done.stderr.strip().splitlines()[-1]}")
     return read_json(folder / "metrics" / "clean.json")["rewritten"] if stage == "clean" else {}

@@ -80,7 +80,10 @@ def main():
                 if total
                 else f"{DEIDENTIFIED} has no notes: see in metrics/ingest.json what was left out"
             )
-    write_json(METRICS, measures(notes, characters, cut_characters, by_class, params.min_count) | {"rewritten": rewrite.counts()})
+    write_json(
+        METRICS,
+        measures(notes, characters, cut_characters, by_class, params.min_count) | {"rewritten": rewrite.counts()},
+    )
 
 
 def reduced(text: str, params: CleanParams, rewrite: Rewriting) -> str:

@@ -82,7 +82,7 @@ NUMBERS = r"<>(?: (?:is|was|of|at))?[ :=]{0,3}"
 BY_CONTEXT = {
     "BP": [(rf"{NUMBERS}\d{{2,3}} ?/ ?\d|{near('mmHg|mm Hg|systolic|diastolic|hypertensi|hypotensi')}", "blood pressure"),
            (r"(?:\b(?:[Hh]igh|[Ll]ow|[Ee]levated|[Ss]table|[Ii]ncreased|[Dd]ecreased|[Hh]is|[Hh]er|and|the) |vitals?:? )<>|<> (?:is |was |remained |well )?(?:stable|elevated|high|low|control|meds|medic|cuff|check|monitor)", "blood pressure")],
-    "HR": [(rf"(?<!\d )(?<!\d)(?<!every )<>(?: (?:is|was|of|in the))?[ :=]{{0,3}}\d{{2,3}}(?![\d.])", "heart rate")],
+    "HR": [(r"(?<!\d )(?<!\d)(?<!every )<>(?: (?:is|was|of|in the))?[ :=]{0,3}\d{2,3}(?![\d.])", "heart rate")],
     "RR": [(rf"{NUMBERS}\d{{1,2}}(?![\d./])(?! ?%)", "respiratory rate")],
     "CHF": [(near("exacerbation|EF|ejection|LVEF|edema|diastolic|systolic|CAD|coronary|COPD|atrial|cardiomyopathy|diure|Lasix|furosemide|HTN|hypertension|history of|h/o|failure|diabetes"), "congestive heart failure")],
     "CAD": [(near("CABG|coronary|stent|MI|angina|HTN|hypertension|hyperlipidemia|CHF|cath|PCI|cardi|history of|h/o|diabetes|DM|myocardial|vessel"), "coronary artery disease")],
@@ -156,7 +156,11 @@ def reading(text: str, start: int, end: int) -> str | None:
     form = form if form in PLAIN or form in RULES else form.lower()
     line_start, line_end = text.rfind("\n", 0, start) + 1, text.find("\n", end)
     line_end = len(text) if line_end < 0 else line_end
-    if form.lower() in HEADINGS and not text[line_start:start].strip() and text[end:line_end].strip(" ")[:1] in ("", ":"):
+    if (
+        form.lower() in HEADINGS
+        and not text[line_start:start].strip()
+        and text[end:line_end].strip(" ")[:1] in ("", ":")
+    ):
         return None
     long = PLAIN.get(form)
     if long is None and form in RULES:

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from diagnosis.text.sections import HEADINGS
 MAX_WORDS = 8
 MIN_LETTERS = 5  # of a term from UMLS or MetaMap: shorter ones are abbreviations, which have several senses
 
+FIELDS = 18  # of MRCONSO.RRF, each ended by a bar
 WORD = re.compile(r"(?<!\w)[A-Za-z0-9]+(?:'[a-z]+)?(?!\w)")
 GAP = re.compile(r"[ \n-]$|^$")
-TRIGGER = re.compile(r'"[^"]*"-[A-Za-z]+-\d+-"([^"]*)"-[^",]*-[01]')  # of MMI: "concept"-field-number-"text"-part of speech-negated
+TRIGGER = re.compile(
+    r'"[^"]*"-[A-Za-z]+-\d+-"([^"]*)"-[^",]*-[01]'
+)  # of MMI: "concept"-field-number-"text"-part of speech-negated
 
 
 class Concepts:
@@ -103,7 +107,11 @@ def _is_abbreviation(text: str, start: int, end: int) -> bool:
 
 def _heads(text: str, start: int, end: int) -> bool:
     """A heading stays: sections are found by it."""
-    return text[start:end].lower() in HEADINGS and text[end : end + 1] in (":", "\n") and text[start - 1 : start] in ("", "\n")
+    return (
+        text[start:end].lower() in HEADINGS
+        and text[end : end + 1] in (":", "\n")
+        and text[start - 1 : start] in ("", "\n")
+    )
 
 
 def _in_case(name: str, term: str) -> str:
@@ -116,11 +124,10 @@ def _in_case(name: str, term: str) -> str:
 
 def _terms(path: Path) -> Iterator[tuple[str, str]]:
     """(term, name of its concept); a name is a term of its own."""
-    with _open(path) as lines:
-        first = next(lines, "")
+    first = next(_lines(path), "")
     if re.match(r"[^|]*\|(?:MMI|AA|UA)\|", first):
         yield from _metamap(path)
-    elif first.count("|") == 18:
+    elif first.count("|") == FIELDS:
         yield from _umls(path)
     elif "\t" in first:
         yield from _list(path)
@@ -130,67 +137,62 @@ def _terms(path: Path) -> Iterator[tuple[str, str]]:
         )
 
 
-def _open(path: Path):
+def _lines(path: Path) -> Iterator[str]:
     require(path, "check clean.concepts")
     if path.is_dir():
         raise UserError(f"{path} is a folder: clean.concepts names a file")
     try:
-        lines = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else open(path, encoding="utf-8")
-        lines.readline()
-        lines.seek(0)
-    except (OSError, EOFError, UnicodeDecodeError):
-        raise UserError(f"{path} cannot be read as UTF-8 text (or as gzip, by its name): check clean.concepts") from None
-    return lines
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else open(path, encoding="utf-8") as lines:
+            yield from lines
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError):
+        raise UserError(
+            f"{path} cannot be read as UTF-8 text (or as gzip, by its name): check clean.concepts"
+        ) from None
 
 
 def _list(path: Path) -> Iterator[tuple[str, str]]:
-    with _open(path) as lines:
-        for number, line in enumerate(lines, 1):
-            name, tab, synonyms = line.strip().partition("\t")
-            if not line.strip() or line.startswith("#"):
-                continue
-            if not tab or not WORD.search(name):
-                raise UserError(f"{path}, line {number}: not `name<TAB>synonym; synonym`: mend it")
-            yield name, name
-            for synonym in synonyms.split(";"):
-                yield synonym.strip(), name
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, tab, synonyms = line.strip().partition("\t")
+        if not tab or not WORD.search(name):
+            raise UserError(f"{path}, line {number}: not `name<TAB>synonym; synonym`: mend it")
+        yield name, name
+        for synonym in synonyms.split(";"):
+            yield synonym.strip(), name
 
 
 def _umls(path: Path) -> Iterator[tuple[str, str]]:
     """Twice through the file: the preferred names by concept identifier, then every string."""
-    preferred: dict[str, str] = {}
-    for cui, string, best in _english(path):
-        if best or cui not in preferred:
-            preferred[cui] = string
-    for cui, string, _ in _english(path):
+    names: dict[str, tuple[bool, str]] = {}
+    for concept, string, preferred in _english(path):
+        if concept not in names or preferred and not names[concept][0]:
+            names[concept] = preferred, string
+    for concept, string, _ in _english(path):
         if len(string) >= MIN_LETTERS:
-            yield string, preferred[cui]
+            yield string, names[concept][1]
 
 
 def _english(path: Path) -> Iterator[tuple[str, str, bool]]:
     """(concept identifier, string, whether it is the concept's preferred form) of English rows that are not suppressed."""
-    seen: set[str] = set()
-    with _open(path) as lines:
-        for number, line in enumerate(lines, 1):
-            cells = line.rstrip("\n").split("|")
-            if len(cells) != 19:
-                raise UserError(f"{path}, line {number}: {len(cells) - 1} fields and not the 18 of MRCONSO.RRF: bring the whole file")
-            cui, language, status, form, is_preferred, string, suppressed = (cells[at] for at in (0, 1, 2, 4, 6, 14, 16))
-            if language == "ENG" and suppressed == "N":
-                best = (status, form, is_preferred) == ("P", "PF", "Y") and cui not in seen
-                if best:
-                    seen.add(cui)
-                yield cui, string, best
+    for number, line in enumerate(_lines(path), 1):
+        cells = line.rstrip("\n").split("|")
+        if len(cells) != FIELDS + 1:
+            raise UserError(f"{path}, line {number}: not the {FIELDS} fields of MRCONSO.RRF: bring the whole file")
+        concept, language, status, form, is_preferred, string, suppressed = (
+            cells[at] for at in (0, 1, 2, 4, 6, 14, 16)
+        )
+        if language == "ENG" and suppressed == "N":
+            yield concept, string, (status, form, is_preferred) == ("P", "PF", "Y")
 
 
 def _metamap(path: Path) -> Iterator[tuple[str, str]]:
-    with _open(path) as lines:
-        for number, line in enumerate(lines, 1):
-            cells = line.rstrip("\n").split("|")
-            if len(cells) < 2 or cells[1] != "MMI":  # AA and UA rows: acronyms that MetaMap found
-                continue
-            if len(cells) < 7:
-                raise UserError(f"{path}, line {number}: too few fields for MetaMap's MMI output: run it with -N")
-            for term in TRIGGER.findall(cells[6]):
-                if len(term) >= MIN_LETTERS:
-                    yield term, cells[3]
+    for number, line in enumerate(_lines(path), 1):
+        cells = line.rstrip("\n").split("|")
+        if len(cells) < 2 or cells[1] != "MMI":  # AA and UA rows: acronyms that MetaMap found
+            continue
+        if len(cells) < 7:
+            raise UserError(f"{path}, line {number}: too few fields for MetaMap's MMI output: run it with -N")
+        for term in TRIGGER.findall(cells[6]):
+            if len(term) >= MIN_LETTERS:
+                yield term, cells[3]

@@ -30,7 +30,7 @@ BEHIND = {
     "family": "family history; family hx; family medical history; fhx; fh; runs in the family",
     "hypothetical": "if; should she; should he; should you; should they develop; should the patient; in case of; in the event of; watch for; monitor for; "
     "return for; call for; look for; evaluate for; to rule out; rule out; r/o; risk of; risks of; risk for; prevent; prevention of; prophylaxis for; return with; "
-    "any of the following; as needed for; p.r.n. for; prn for; prn; going to; instructed to return",
+    "any of the following; as needed for; p.r.n. for; prn for; prn; instructed to return",
 }
 # ... or before these ("fever was absent").
 BEFORE = {
@@ -94,16 +94,23 @@ HAS = re.compile(
     re.IGNORECASE,
 )
 IN_RELATIVE = re.compile(r"\b(?:in|of) (?:his|her|the|a|both|one|an)(?: \w+)? $", re.IGNORECASE)
-BESIDE = re.compile(r"\b(?:by|per|from|with|to) (?:his |her |the |their )?(?:\w+ and )?$", re.IGNORECASE)  # "brought by his mother"
+BESIDE = re.compile(
+    r"\b(?:by|per|from|with|to) (?:his |her |the |their )?(?:\w+ and )?$", re.IGNORECASE
+)  # "brought by his mother"
 
 # No sentence ends at these full stops. A line ends one before an item or a heading, and behind a full stop or a colon.
-NO_END = "".join(rf"(?<!\b{word}\.)" for word in ("Dr", "Mr", "Ms", "Mrs", "St", "Mt", "Jr", "vs", "No", "p.o", "i.v", "q.d", "b.i.d", "h.s"))
+NO_END = "".join(
+    rf"(?<!\b{word}\.)"
+    for word in ("Dr", "Mr", "Ms", "Mrs", "St", "Mt", "Jr", "vs", "No", "p.o", "i.v", "q.d", "b.i.d", "h.s")
+)
 SENTENCE_END = re.compile(
     rf"[.!?]{NO_END}[\"')]*(?=\s+[^a-z\s])|[.:]\n|\n(?=\s*\n|\s*(?:[-*#•]|\d{{1,2}}[.)] |[A-Z][^\n:]{{0,40}}:))"
 )
 LABEL = re.compile(r"(?<=[.;,] )[A-Z][A-Za-z /-]{1,30}: ?")  # "… no rash, Lungs: clear": another topic
 BLANKS = re.compile(r"[\s-]+")
-STANDS_ALONE = re.compile(r"\s*(?:[.,;:)]|$|(?:and|or|on|in|by|to|at)\b)")  # "D-dimer negative.", not "negative troponin"
+STANDS_ALONE = re.compile(
+    r"\s*(?:[.,;:)]|$|(?:and|or|on|in|by|to|at)\b)"
+)  # "D-dimer negative.", not "negative troponin"
 WORD = re.compile(r"[\w']+(?:/[\w']+)*")
 
 
@@ -122,7 +129,9 @@ def _triggers() -> dict[str, tuple[re.Pattern, dict[str, list[tuple[str, str]]]]
         word: (
             re.compile(
                 "(?:"
-                + "|".join(re.escape(phrase).replace(r"\ ", r"[\s-]+") for phrase in sorted(meanings, key=len, reverse=True))
+                + "|".join(
+                    re.escape(phrase).replace(r"\ ", r"[\s-]+") for phrase in sorted(meanings, key=len, reverse=True)
+                )
                 + r")(?![\w'])",
                 re.IGNORECASE,
             ),
@@ -201,7 +210,9 @@ def assertions(text: str, spans: Iterable[tuple[int, int]]) -> list[frozenset[st
         frozenset(
             scope.kind
             for scope in found
-            if scope.start < end and start < scope.end and not start <= scope.phrase[0] < end  # "lungs without rales" is a finding
+            if scope.start < end
+            and start < scope.end
+            and not start <= scope.phrase[0] < end  # "lungs without rales" is a finding
         )
         for start, end in spans
     ]
@@ -227,7 +238,9 @@ def _note_scopes(text: str, hits: list[tuple[int, int, str, str]]) -> list[Scope
         kind = {"past_history": "historical", "family_history": "family"}.get(name)
         if kind:
             heading = re.compile(r"[:\n]").search(text, start, end)
-            found.append(Scope(kind, heading.end() if heading else end, end, (start, heading.end() if heading else end)))
+            found.append(
+                Scope(kind, heading.end() if heading else end, end, (start, heading.end() if heading else end))
+            )
     return found
 
 
@@ -268,7 +281,9 @@ def drop(text: str) -> tuple[str, int]:
     What is past stays. Again until nothing goes: what is left may stand together in a new way.
     """
     count = 0
-    while gone := _merged((min(s.start, s.phrase[0]), max(s.end, s.phrase[1])) for s in note_scopes(text) if s.kind in DROPPED):
+    while gone := _merged(
+        (min(s.start, s.phrase[0]), max(s.end, s.phrase[1])) for s in note_scopes(text) if s.kind in DROPPED
+    ):
         edges = [0, *(edge for span in gone for edge in span), len(text)]
         text = squeeze("".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)))
         count += len(gone)
