@@ -3,7 +3,8 @@
     python -m benchmarks.context            # both halves, the figures alone
     python -m benchmarks.context --errors   # the errors in the reports for development, to work on the rules
 
-Split by report: those with odd numbers were read while the rules were written, those with even numbers are held out and only scored.
+Split by report: those with odd numbers were read while the rules were written, those with even numbers are held out and only
+scored. Intervals by Bayesian bootstrap over reports.
 """
 
 import argparse
@@ -12,11 +13,15 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+
 from diagnosis.errors import UserError, run
+from diagnosis.scores.bootstrap import interval, patient_weights
 from diagnosis.text.context import assertions
 from diagnosis.text.normalise import normalise
 
 ROOT = Path(__file__).resolve().parents[1]
+SAMPLES, SEED = 2000, 7
 DATA = Path(os.environ.get("DIAGNOSIS_DATA", ROOT.parent / "shared" / "data")) / "negex"
 
 
@@ -26,19 +31,19 @@ def main():
     errors = parser.parse_args().errors
     if not DATA.is_dir():
         raise UserError(f"the annotated sentences are not at {DATA}: set DIAGNOSIS_DATA to the folder of the open data")
-    print("| reports | kind | annotated | precision | recall | F1 |\n|---|---|---|---|---|---|")
+    print("| reports | kind | annotated | precision | recall | F1 (95 %) |\n|---|---|---|---|---|---|")
     for part, rows in halves().items():
         for kind in ("negated", "historical", "hypothetical", "family"):
-            print(f"| {part} | {kind} | {table_row(*counts(rows, kind))} |")
+            print(f"| {part} | {kind} | {table_row(rows, kind)} |")
     if errors:
-        for concept, sentence, truth in halves()["development"]:
+        for _, concept, sentence, truth in halves()["development"]:
             found = kinds(concept, sentence)
             for kind in sorted(found ^ truth):
                 print(f"{'+' if kind in found else '-'}{kind}\t{concept}\t{sentence[-300:]}")
 
 
-def halves() -> dict[str, list[tuple[str, str, set[str]]]]:
-    """(concept, sentence, its kinds) of the reports for development and of those held out.
+def halves() -> dict[str, list[tuple[int, str, str, set[str]]]]:
+    """(report, concept, sentence, its kinds) of the reports for development and of those held out.
 
     The file with time and experiencer has no report numbers: its rows are found again by concept and sentence, and a row
     that stands in reports of both halves is one for development.
@@ -48,14 +53,16 @@ def halves() -> dict[str, list[tuple[str, str, set[str]]]]:
         reports[letters(concept), letters(sentence)].add(int(number))
     parts = {"development": [], "held out": []}
     for _, concept, sentence, negation, time, experiencer in table("rsAnnotations-1-120-random.txt"):
-        odd = any(number % 2 for number in reports[letters(concept), letters(sentence)])
+        its_reports = reports[letters(concept), letters(sentence)]
+        odd = any(number % 2 for number in its_reports)
         truth = {
             "negated": negation == "Negated",
             "historical": time == "Historical",
             "hypothetical": time == "Not particular",
             "family": experiencer != "Patient",
         }
-        parts["development" if odd else "held out"].append((concept, sentence, {kind for kind in truth if truth[kind]}))
+        row = min(its_reports), concept, sentence, {kind for kind in truth if truth[kind]}
+        parts["development" if odd else "held out"].append(row)
     return parts
 
 
@@ -80,15 +87,24 @@ def kinds(concept: str, sentence: str) -> set[str]:
     return set(assertions(text, [(0, len(text))])[0])
 
 
-def counts(rows: list, kind: str) -> tuple[int, int, int]:
-    """(found and annotated, found, annotated)"""
-    pairs = [(kind in kinds(concept, sentence), kind in truth) for concept, sentence, truth in rows]
-    return sum(f and t for f, t in pairs), sum(f for f, _ in pairs), sum(t for _, t in pairs)
-
-
-def table_row(both: int, found: int, annotated: int) -> str:
-    scores = (both / (found or 1), both / (annotated or 1), 2 * both / ((found + annotated) or 1))
-    return f"{annotated} | " + " | ".join(f"{score:.3f}" for score in scores)
+def table_row(rows: list, kind: str) -> str:
+    """Precision, recall and F1 of a kind, and the interval of F1."""
+    found = np.array([kind in kinds(concept, sentence) for _, concept, sentence, _ in rows])
+    true = np.array([kind in truth for *_, truth in rows])
+    _, report = np.unique([number for number, *_ in rows], return_inverse=True)
+    owner = np.eye(report.max() + 1)[report]  # (rows, reports)
+    both, all_found, all_true = (column @ owner for column in (found & true, found, true))
+    draws = [
+        2 * (both @ weights) / (all_found @ weights + all_true @ weights)
+        for weights in patient_weights(len(both), SAMPLES, SEED)
+    ]
+    low, high = interval(np.concatenate(draws)).values()
+    scores = (
+        both.sum() / max(all_found.sum(), 1),
+        both.sum() / all_true.sum(),
+        2 * both.sum() / (all_found.sum() + all_true.sum()),
+    )
+    return f"{true.sum()} | {scores[0]:.3f} | {scores[1]:.3f} | {scores[2]:.3f} ({low:.3f} to {high:.3f})"
 
 
 if __name__ == "__main__":

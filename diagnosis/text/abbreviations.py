@@ -82,8 +82,8 @@ NUMBERS = r"<>(?: (?:is|was|of|at))?[ :=]{0,3}"
 BY_CONTEXT = {
     "BP": [(rf"{NUMBERS}\d{{2,3}} ?/ ?\d|{near('mmHg|mm Hg|systolic|diastolic|hypertensi|hypotensi')}", "blood pressure"),
            (r"(?:\b(?:[Hh]igh|[Ll]ow|[Ee]levated|[Ss]table|[Ii]ncreased|[Dd]ecreased|[Hh]is|[Hh]er|and|the) |vitals?:? )<>|<> (?:is |was |remained |well )?(?:stable|elevated|high|low|control|meds|medic|cuff|check|monitor)", "blood pressure")],
-    "HR": [(r"(?<!\d )(?<!\d)(?<!every )<>(?: (?:is|was|of|in the))?[ :=]{0,3}\d{2,3}(?![\d.])", "heart rate")],
-    "RR": [(rf"{NUMBERS}\d{{1,2}}(?![\d./])(?! ?%)", "respiratory rate")],
+    "HR": [(r"(?<!\d )(?<!\d)(?<!every )<>(?: (?:is|was|of|in the))?[ :=]{0,3}\d{2,3}(?!\d|[./]\d)", "heart rate")],
+    "RR": [(rf"{NUMBERS}\d{{1,2}}(?!\d|[./]\d| ?%)", "respiratory rate")],
     "CHF": [(near("exacerbation|EF|ejection|LVEF|edema|diastolic|systolic|CAD|coronary|COPD|atrial|cardiomyopathy|diure|Lasix|furosemide|HTN|hypertension|history of|h/o|failure|diabetes"), "congestive heart failure")],
     "CAD": [(near("CABG|coronary|stent|MI|angina|HTN|hypertension|hyperlipidemia|CHF|cath|PCI|cardi|history of|h/o|diabetes|DM|myocardial|vessel"), "coronary artery disease")],
     "MI": [(near("STEMI|NSTEMI|troponin|CABG|coronary|CAD|stent|cath|angina|EKG|ECG|chest pain|CHF|CVA")
@@ -94,8 +94,8 @@ BY_CONTEXT = {
     "DM": [(rf"{near('HTN|hypertension|insulin|metformin|glucose|mellitus|diabet|A1[cC]|HbA1c|CAD|hyperlipidemia|dyslipidemia|obesity|CKD|ESRD')}|<> ?(?:type|II\b|2\b|1\b)|[Tt]ype (?:1|2|I|II) <>", "diabetes mellitus")],
     "RA": [(r"%(?: on| in)? <>|\b(?:sat|sats|saturat\w+|SpO2|O2)\b[^.;\n]{0,20}\bon <>", "room air"),
            (near("seropositive|methotrexate|rheumatolog|rheumatoid|lupus|DMARD|arthritis"), "rheumatoid arthritis")],
-    "PT": [(r"<>/? ?(?:INR|PTT|aPTT)|INR[^.;\n]{0,12}<>|<>[ :=]{1,2}\d\d\.\d", "prothrombin time"),
-           (r"<>/OT|OT/<>|OT and <>|<> and OT|<> (?:eval|consult|session|and occupational)|\b(?:outpatient|home|continue|with) <>\b(?! \d)", "physical therapy")],
+    "PT": [(r"<>/OT|OT/<>|OT and <>|<> and OT|<> (?:eval|consult|session|and occupational)|\b(?:outpatient|home|continue|with) <>(?! \d)", "physical therapy"),
+           (r"<>/? ?(?:INR|PTT|aPTT)|INR[ ,/:\d.]{0,8}<>|<>[ :=]{1,2}\d\d\.\d", "prothrombin time")],
     "LOC": [(r"\b(?:[Nn]o|[Dd]enies|[Bb]rief|without|\+|[Pp]ositive|any|or|with) ?<>|head injury|head trauma|syncop|concussion", "loss of consciousness")],
     "ROM": [(near("[Ff]ull|joint|knee|shoulder|hip\\b|ankle|wrist|elbow|neck|extremit|active|passive|strength|limited|decreased"), "range of motion")],
     "CTA": [(near("[Ll]ungs?|bilaterally|[Cc]hest:|Resp|auscult|wheez|rales|rhonchi") + r"[^.;\n]{0,25}<>|<>(?:,? bilat|B\b| B/L)", "clear to auscultation"),
@@ -123,7 +123,8 @@ BY_CONTEXT = {
 
 CASE_FREE = ("h/o", "c/o", "f/u", "s/p", "r/o", "hx", "pt")
 """Written in any case but all capitals ("Pt", "Hx"; PT is another thing). All others only as listed."""
-WINDOW = 60  # characters on either side; behind it within the line
+WINDOW = 60  # characters on either side, within the sentence; behind it within the line
+OTHER_SENTENCE = re.compile(r"[.;] ")
 
 _EXACT = sorted({*PLAIN, *BY_CONTEXT} - set(CASE_FREE), key=lambda form: (-len(form), form))
 _FREE = [f"{form}|{form[0].upper()}{form[1:]}" for form in CASE_FREE]
@@ -134,7 +135,7 @@ RULES = {form: [(re.compile(context), long) for context, long in rules] for form
 def expand(text: str) -> tuple[str, int]:
     """The text with its certain abbreviations written out, and how many those are. Headings stay: sections are found by them.
 
-    Again until none is certain: what is written out may make its neighbour so ("LVH. EF").
+    Again until none is certain: what is written out may make its neighbour so ("LVH, EF").
     """
     count = 0
 
@@ -164,8 +165,9 @@ def reading(text: str, start: int, end: int) -> str | None:
         return None
     long = PLAIN.get(form)
     if long is None and form in RULES:
-        around = f"{text[max(0, start - WINDOW) : start]}<>{text[end : min(line_end, end + WINDOW)]}"
-        long = next((long for context, long in RULES[form] if context.search(around)), None)
+        before = OTHER_SENTENCE.split(text[max(0, start - WINDOW) : start])[-1]
+        behind = OTHER_SENTENCE.split(text[end : min(line_end, end + WINDOW)])[0]
+        long = next((long for context, long in RULES[form] if context.search(f"{before}<>{behind}")), None)
     if long and text[start].isupper() and form in CASE_FREE:
         return long[0].upper() + long[1:]
     return long

@@ -223,7 +223,7 @@ def assertions(text: str, spans: Iterable[tuple[int, int]]) -> list[frozenset[st
 MARKS = {"family": "FAMILY_", "negated": "NOT_", "hypothetical": "IF_", "historical": "PAST_"}
 MARKED = tuple(MARKS.values())
 DROPPED = ("family", "negated", "hypothetical")
-UNMARKED = STOP_WORDS | frozenset("and or any other".split())
+UNMARKED = STOP_WORDS | TRIGGERS.keys() | {"and", "or", "any", "other"}
 HEADING = re.compile(r"^[^\n:]{1,60}:", re.MULTILINE)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from diagnosis.errors import UserError
 
+GENERAL_WORDS = "frequency_dictionary_en_82_765.txt"  # within symspellpy
 MEDICAL_WORDS = Path(__file__).with_name("medical_words.txt")
 COMMON = 300_000  # occurrences in the general list's count that a general word needs to be a repair
 SHORTEST, SHORTEST_SWAP = 6, 5  # letters of a word that is looked at; of one with two letters swapped
@@ -25,6 +26,12 @@ DRUG = re.compile(
     r"ciclib|vir|tidine|setron|triptan|azepam|azolam|barbital|caine|semide|thiazide|parin|xaban|gatran|sone|solone|lukast|terol|profen|"
     r"coxib|codone|morphone|tropium|fibrate|dronate|platin|rubicin|taxel|oxetine|azodone|pramine|triptyline|apine|peridone|afil|osin|"
     r"gabalin|bactam|penem|oxin|arone|idone|amide|amine|zepine|toin|ridol|phylline|nidine|oprim|xone|done|fenac|bital|ine)s?$"
+)
+DRUGS = frozenset("mesna diovan".split())  # one slip from a word, and without a drug's ending
+# Words of operations and findings that neither list has and that are one slip from another word.
+CLINICAL = frozenset(
+    "antrostomy clavus coapted ectatic glanular heterogenous homogenous laryngotomy lingula mustache orchidopexy pericardectomy "
+    "porus pseudoarthrosis specialty trache".split()
 )
 PREFIXES = (
     "abdomino antero anti arthro auto bi bili brachio broncho cardio cephalo cerebro cervico chondro costo cranio cysto de dermato dis dorso "
@@ -53,9 +60,9 @@ class Speller:
             raise UserError(
                 "clean.repair_spelling needs the package symspellpy: pip install -r requirements-spelling.txt, or set it to false"
             ) from None
-        with resources.open_text("symspellpy", "frequency_dictionary_en_82_765.txt", encoding="utf-8-sig") as lines:
+        with resources.files("symspellpy").joinpath(GENERAL_WORDS).open(encoding="utf-8-sig") as lines:
             general = {word: int(count) for word, count in map(str.split, lines)}
-        medical = set(MEDICAL_WORDS.read_text("utf-8").split())
+        medical = CLINICAL.union(MEDICAL_WORDS.read_text("utf-8").split())
         self._words = frozenset(general.keys() | medical)
         self._likely = frozenset(medical | {word for word, count in general.items() if count >= COMMON})
         self._index = SymSpell(max_dictionary_edit_distance=1)
@@ -79,7 +86,7 @@ class Speller:
 
     def _repaired(self, word: str) -> str | None:
         """The one likely word that `word` is a slip of, or None where it is a word itself, has several or none."""
-        if DRUG.search(word) or self._is_word(word):
+        if word in DRUGS or DRUG.search(word) or self._is_word(word):
             return None
         found = {item.term for item in self._index.lookup(word, self._all, max_edit_distance=1)}
         candidates = [other for other in found if other[0] == word[0] and _is_slip(word, other)]
