@@ -155,19 +155,14 @@ def reading(text: str, start: int, end: int) -> str | None:
     """The long form of the abbreviation text[start:end] where it is certain there, else None."""
     form = text[start:end]
     form = form if form in PLAIN or form in RULES else form.lower()
-    line_start, line_end = text.rfind("\n", 0, start) + 1, text.find("\n", end)
-    line_end = len(text) if line_end < 0 else line_end
-    if (
-        form.lower() in HEADINGS
-        and not text[line_start:start].strip()
-        and text[end:line_end].strip(" ")[:1] in ("", ":")
-    ):
+    before, behind = text[max(0, start - WINDOW) : start], text[end : end + WINDOW].split("\n")[0]
+    opens_line = not before.split("\n")[-1].strip() and (start <= WINDOW or "\n" in before)
+    if form.lower() in HEADINGS and opens_line and behind.strip(" ")[:1] in ("", ":"):
         return None
     long = PLAIN.get(form)
     if long is None and form in RULES:
-        before = OTHER_SENTENCE.split(text[max(0, start - WINDOW) : start])[-1]
-        behind = OTHER_SENTENCE.split(text[end : min(line_end, end + WINDOW)])[0]
-        long = next((long for context, long in RULES[form] if context.search(f"{before}<>{behind}")), None)
+        around = f"{OTHER_SENTENCE.split(before)[-1]}<>{OTHER_SENTENCE.split(behind)[0]}"
+        long = next((long for context, long in RULES[form] if context.search(around)), None)
     if long and text[start].isupper() and form in CASE_FREE:
         return long[0].upper() + long[1:]
     return long
