@@ -106,6 +106,20 @@ def test_negated_findings_of_real_reports():
         assert 2 * both / (sum(found for found, _ in rows) + sum(true for _, true in rows)) >= floor
 
 
+# ---------------------------------------------------------------- dates
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("on 30th of October 2008 and February 6,2007", "on 2008-10-30 and 2007-02-06"),
+        ("February 6,20071; 31st of October, 02/04/08", "February 6,20071; 31st of October, 02/04/08"),
+    ],
+)
+def test_dates(before, after):
+    assert standardise(before) == after and standardise(after) == after
+
+
 # ---------------------------------------------------------------- abbreviations
 
 
