@@ -47,12 +47,8 @@ class CleanParams(Params):
 
 def main():
     params = CleanParams.load("clean")
-    rewrite = Rewriting(
-        repair_spelling=params.repair_spelling,
-        expand_abbreviations=params.expand_abbreviations,
-        concepts=params.concepts if params.normalise_concepts else None,
-        context_as=params.context,
-    )
+    concepts = params.concepts if params.normalise_concepts else None
+    rewrite = Rewriting(params.repair_spelling, params.expand_abbreviations, concepts, params.context)
     metadata, total = read_metadata(DEIDENTIFIED), open_notes(DEIDENTIFIED).metadata.num_rows
     notes, characters, cut_characters, by_class = Counter(), Counter(), Counter(), defaultdict(Counter)
     with note_writer(CLEAN, metadata) as clean, tqdm(total=total, unit=" notes", desc="clean") as bar:
@@ -80,10 +76,8 @@ def main():
                 if total
                 else f"{DEIDENTIFIED} has no notes: see in metrics/ingest.json what was left out"
             )
-    write_json(
-        METRICS,
-        measures(notes, characters, cut_characters, by_class, params.min_count) | {"rewritten": rewrite.counts()},
-    )
+    metrics = measures(notes, characters, cut_characters, by_class, params.min_count)
+    write_json(METRICS, metrics | {"rewritten": rewrite.counts()})
 
 
 def reduced(text: str, params: CleanParams, rewrite: Rewriting) -> str:

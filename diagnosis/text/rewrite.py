@@ -10,7 +10,7 @@ from diagnosis.text.concepts import Concepts
 class Rewriting:
     """The chosen steps in their order; `changes` and `notes` count by step what was changed, and texts that had a change."""
 
-    def __init__(self, *, expand_abbreviations: bool, repair_spelling: bool, concepts: Path | None, context_as: str):
+    def __init__(self, repair_spelling: bool, expand_abbreviations: bool, concepts: Path | None, context_as: str):
         self.steps = {}
         self.changes, self.notes = Counter(), Counter()
         if repair_spelling:
