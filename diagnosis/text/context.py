@@ -22,7 +22,7 @@ BEHIND = {
     "negated": "no; not; without; w/o; denies; denied; deny; denying; never; nor; neither; none of; cannot; can't; didn't; doesn't; "
     "don't; isn't; wasn't; weren't; aren't; hasn't; haven't; hadn't; couldn't; negative for; neg for; free of; absence of; lack of; lacks; lacked; "
     "lacking; no evidence of; no evidence for; no sign of; no signs of; no history of; no known; no longer; "
-    "ruled out for; rules out; ruled out; rule him out for; rule her out for; fails to reveal; failed to reveal; fails to show; failed to show; resolution of; "
+    "ruled out for; rules out; ruled out; fails to reveal; failed to reveal; fails to show; failed to show; resolution of; "
     "unremarkable for; unlikely; rather than; instead of; not consistent with; inconsistent with; not suggestive of; do not believe; excluded; excludes; resolved",
     "historical": "history of; histories of; h/o; hx of; hx; past medical history; past medical history of; past medical history significant for; "
     "pmh of; pmh; past history; past surgical history; medical history; surgical history; previous; previously; "
@@ -47,11 +47,11 @@ BEFORE = {
 # They look like the above and open nothing.
 NOTHING = (
     "no change in size; no change in position; no change in the; no change in his; no change in her; no change from; no change since; "
-    "no significant change; no significant changes; no interval change; no definite change; no acute change; no increase; no significant increase; "
-    "no decrease; no improvement; no suspicious change; no difficulty; without difficulty; without incident; without complication; without complications; "
-    "not changed; has not changed; have not changed; not significantly changed; not only; not certain; not certain whether; not certain if; not necessarily; not sure; not drain; not extend; not cause; not just; "
+    "no significant change; no significant changes; no interval change; no acute change; no increase; no significant increase; "
+    "no decrease; no improvement; no difficulty; without difficulty; without incident; without complication; without complications; "
+    "not changed; has not changed; have not changed; not significantly changed; not only; not sure; "
     "not rule out; not ruled out; cannot be ruled out; cannot be excluded; can not be excluded; cannot exclude; not exclude; not excluded; "
-    "could not be excluded; could not be ruled out; cannot rule out; can't rule out; not been ruled out; gram negative; rh negative; negative pressure; "
+    "could not be excluded; could not be ruled out; cannot rule out; can't rule out; gram negative; rh negative; negative pressure; "
     "negative inspiratory; no doubt; no further evaluation; no further workup; no further treatment; do not know; not know; without contrast; without intravenous contrast; without iv contrast; with and without contrast; with and without; without change; without interval change; negative deflection; negative deflections; not otherwise; not tolerate; not want; "
     "not wish; not take; not taking; not able to; not follow; not return; not improve; not improved; not relieved; not helped; not respond; not resolved; has not resolved; have not resolved; no relief; without relief; no response; no specific relief; not yet; not limited to; whether or not; or not; "
     "not to; as if; no chance; not a candidate; not smoke; not drink; no specific; "
@@ -66,11 +66,11 @@ NOTHING = (
 # Where every scope ends.
 CLOSES = (
     "but; however; nevertheless; yet; though; although; except; except for; apart from; aside from; other than; otherwise; besides; "
-    "secondary to; due to; because; because of; as a cause of; as the cause of; as the source of; as the etiology of; as an etiology of; which; who; "
+    "secondary to; due to; because; because of; which; who; "
     "that is; then; until; since; still; so; she is; he is; she was; he was; she has; he has; she had; he had; she did; he did; patient is; "
     "patient was; patient has; patient had; they are; they were; there is; there are; there was; there were; it is; it was; "
     "and is; and was; and has; and had; and positive for; positive for; admits; admits to; reports; complains; complained; complaining; notes; and noted; "
-    "consistent with; suggestive of; compatible with; presumed; apparently; trigger event for; origin for; source for; "
+    "consistent with; suggestive of; compatible with; presumed; apparently; "
     "with the exception of; in addition; while; whereas; when; after; before; and reported; and states; and stated; and feels; and he; and she; and the patient; and they; "
     "and there; and it; she does; he does; patient does; the patient"
 )
