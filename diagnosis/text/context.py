@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from diagnosis.text.normalise import STOP_WORDS, squeeze
+from diagnosis.text.normalise import STOP_WORDS, normalise
 from diagnosis.text.sections import sections
 
 KINDS = ("family", "negated", "hypothetical", "historical")
@@ -224,24 +224,27 @@ MARKS = {"family": "FAMILY_", "negated": "NOT_", "hypothetical": "IF_", "histori
 MARKED = tuple(MARKS.values())
 DROPPED = ("family", "negated", "hypothetical")
 UNMARKED = STOP_WORDS | TRIGGERS.keys() | {"and", "or", "any", "other"}
+HEADING_END = re.compile(r"[:\n]")
 HEADING = re.compile(r"^[^\n:]{1,60}:", re.MULTILINE)
 
 
 def note_scopes(text: str) -> list[Scope]:
     """`scopes`, and the whole of the sections of past and family history, whose phrase is their heading."""
-    return _note_scopes(text, list(_hits(text)))
+    return scopes(text) + _history(_headed(text))
 
 
-def _note_scopes(text: str, hits: list[tuple[int, int, str, str]]) -> list[Scope]:
-    found = _scopes(text, hits)
+def _headed(text: str) -> list[tuple[str, int, int, int]]:
+    """(name, start, end of the heading, end) of each section."""
+    found = []
     for name, start, end, _ in sections(text):
-        kind = {"past_history": "historical", "family_history": "family"}.get(name)
-        if kind:
-            heading = re.compile(r"[:\n]").search(text, start, end)
-            found.append(
-                Scope(kind, heading.end() if heading else end, end, (start, heading.end() if heading else end))
-            )
+        heading = HEADING_END.search(text, start, end)
+        found.append((name, start, heading.end() if heading else end, end))
     return found
+
+
+def _history(headed: list[tuple[str, int, int, int]]) -> list[Scope]:
+    kinds = {"past_history": "historical", "family_history": "family"}
+    return [Scope(kinds[name], body, end, (start, body)) for name, start, body, end in headed if name in kinds]
 
 
 def mark(text: str) -> tuple[str, int]:
@@ -251,12 +254,13 @@ def mark(text: str) -> tuple[str, int]:
     or end scopes stay as they are. Marked text marked again is the same.
     """
     kinds: dict[int, str] = {}
-    hits = list(_hits(text))
+    hits, headed = list(_hits(text)), _headed(text)
     starts = [word.start() for word in WORD.finditer(text)]
-    for scope in _note_scopes(text, hits):
+    for scope in _scopes(text, hits) + _history(headed):
         for start in starts[bisect_left(starts, scope.start) : bisect_left(starts, scope.end)]:
             kinds[start] = min(kinds.get(start, scope.kind), scope.kind, key=KINDS.index)
     kept = [match.span() for match in HEADING.finditer(text)] + [(start, end) for start, end, _, _ in hits]
+    kept += [(start, body) for name, start, body, _ in headed if name != "opening"]
     for start, end in kept:
         for at in starts[bisect_left(starts, start) : bisect_left(starts, end)]:
             kinds.pop(at, None)
@@ -285,7 +289,7 @@ def drop(text: str) -> tuple[str, int]:
         (min(s.start, s.phrase[0]), max(s.end, s.phrase[1])) for s in note_scopes(text) if s.kind in DROPPED
     ):
         edges = [0, *(edge for span in gone for edge in span), len(text)]
-        text = squeeze("".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)))
+        text = normalise("".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)))
         count += len(gone)
     return text, count
 
