@@ -9,8 +9,9 @@ import gzip
 import io
 import json
 import math
+import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from diagnosis.errors import UserError
 from diagnosis.files import require
 
 LONGEST_FIELD = 2**31 - 1  # characters; the csv module's own limit is 131,072, and a long stay's note is longer
+LONGEST_RECORD = 2**26  # characters; more is a quote that was never closed, and is not to fill the memory
+BLOCK = 2**20  # characters read at once
 
 
 class Unique:
@@ -71,10 +74,12 @@ def csv_records(
     *,
     delimiter: str = ",",
     encoding: str = "utf-8",
-) -> Iterator[tuple[int, dict[str, str]]]:
+    where: tuple[str, Callable[[str], bool]] | None = None,
+) -> Iterator[tuple[int, dict[str, str] | None]]:
     """Yield (number from 1, {column: cell as written}) of each record; cells of `optional` columns not there are "".
 
-    Column names are matched without blanks around them and, if not found so, without regard to case.
+    Column names are matched without blanks around them and, if not found so, without regard to case. `where` is one of
+    `columns` and a test of its cell: a record that fails it comes as None, at a tenth of the cost.
     """
     csv.field_size_limit(LONGEST_FIELD)
     record = 0
@@ -85,22 +90,58 @@ def csv_records(
             raise UserError(f"{path} is empty: check how it was made")
         place = {name: _column(path, header, name, needed=True) for name in columns}
         place |= {name: _column(path, header, name, needed=False) for name in optional}
-        found = [(name, index) for name, index in place.items() if index is not None]
         absent = {name: "" for name, index in place.items() if index is None}
-        for cells in reader:
-            if not cells:
-                continue  # a blank line
-            record += 1
-            if len(cells) != len(header):
-                raise UserError(
-                    f"{path}, record {record} (ends at line {reader.line_num}): {len(cells)} cells under a header of "
-                    f"{len(header)}: mend its quotes or delimiters"
-                )
-            row = {name: cells[index] for name, index in found}
-            for cell in row.values():
-                if "\0" in cell:
+        captured = sorted({index for index in place.values() if index is not None})
+        found = [(name, captured.index(index)) for name, index in place.items() if index is not None]
+        tested, wanted = (captured.index(place[where[0]]) + 1, where[1]) if where else (None, None)
+        match = _record(len(header), captured, delimiter).match
+        text, lines, ended = "", reader.line_num, False
+        while not ended:
+            # A record cut by the block's end is matched again from its start: to read as much again keeps that linear.
+            more = stream.read(max(BLOCK, len(text)))
+            ended, text, start = not more, text + (more or "\n"), 0
+            damaged = "\0" in text
+            while whole := match(text, start):
+                record += 1
+                if damaged and "\0" in whole[0]:
                     raise UserError(f"{path}, record {record}: a NUL byte: the file is damaged or in UTF-16")
-            yield record, row | absent
+                start = whole.end()
+                if wanted and not wanted(_cell(whole[tested])):
+                    yield record, None
+                else:
+                    cells = [_cell(raw) for raw in whole.groups()]
+                    yield record, {name: cells[index] for name, index in found} | absent
+            lines += text.count("\n", 0, start)
+            text = text[start:]
+            if len(text) > LONGEST_RECORD or (ended and text.strip("\r\n")):
+                _refuse(path, record + 1, text, lines, len(header), delimiter)
+
+
+def _cell(raw: str) -> str:
+    return raw[1:-1].replace('""', '"') if raw[:1] == '"' else raw
+
+
+def _record(width: int, captured: list[int], delimiter: str) -> re.Pattern:
+    """A record of `width` cells with its line end, as the csv module's strict reader sees it; a group for each captured cell.
+
+    Blank lines before it are skipped, and a quoted cell keeps its quotes.
+    """
+    separator = re.escape(delimiter)
+    cell = rf'"[^"]*+(?:""[^"]*+)*+"|[^"{separator}\r\n][^{separator}\r\n]*+|'
+    cells = [f"({cell})" if index in captured else f"(?:{cell})" for index in range(width)]
+    return re.compile(r"[\r\n]*+" + separator.join(cells) + r"(?:\r\n?|\n)")
+
+
+def _refuse(path: Path, record: int, text: str, lines: int, width: int, delimiter: str) -> None:
+    """Raise what is wrong with the record that `text` begins with: it has other cells than the header, or bad quotes."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    cells = next(filter(None, reader))
+    if len(cells) != width:
+        raise UserError(
+            f"{path}, record {record} (ends at line {lines + reader.line_num}): {len(cells)} cells under a header of "
+            f"{width}: mend its quotes or delimiters"
+        )
+    raise UserError(f"{path}, record {record}: longer than {LONGEST_RECORD:,} characters: mend its quotes")
 
 
 def _column(path: Path, header: list[str], name: str, needed: bool) -> int | None:
