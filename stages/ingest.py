@@ -11,6 +11,7 @@ from tqdm import tqdm
 from diagnosis.corpora.conflicts import Policy, label_ceilings, resolve
 from diagnosis.corpora.corpus import Tally
 from diagnosis.corpora.gold import read_spans, write_spans
+from diagnosis.corpora.mimic import MimicParams
 from diagnosis.corpora.near_duplicates import Sketches, fingerprint, named_clusters, words
 from diagnosis.corpora.readers import open_corpus
 from diagnosis.corpora.table import TableParams
@@ -27,12 +28,13 @@ METRICS = Path("metrics/ingest.json")
 class IngestParams(Params):
     corpus: Literal["mimic4", "mimic3", "mtsamples", "medical_abstracts", "symptom2disease", "table"]
     path: Path
-    labels: Literal["chapter", "category", "code", "own"]
+    labels: Literal["chapter", "category", "code", "ccs", "ccsr", "phecode", "own"]
     diagnoses: Literal["primary", "all"]
     conflicts: Policy
     near_duplicate_jaccard: float = Field(ge=0.5, le=1)
     min_count: int = Field(ge=1)
     seed: int = Field(ge=0, lt=2**32)
+    mimic: MimicParams
     table: TableParams
 
 
@@ -50,6 +52,8 @@ def main():
         text = number_of_text.setdefault(fingerprint(its_words), len(number_of_text))
         if text == len(sketches) and params.near_duplicate_jaccard < 1:
             sketches.add(its_words)
+        if corpus.coverage:
+            corpus.coverage.see(row["encounter_id"], its_words)
         ids.append(row["note_id"])
         patients.append(row.get("patient_id"))
         texts.append(text)
@@ -96,6 +100,8 @@ def main():
         "patients": len({patients[row] for row in kept} - {None}),
         "skipped": tally.skipped,
         "groups": tally.groups,
+        "codes": tally.codes,
+        "coverage": corpus.coverage.measures(params.min_count) if corpus.coverage else None,
         "classes": len(classes),
         "labels": shown,
         "labels_under_min_count": {"classes": len(classes) - len(shown), "notes": classes.total() - sum(shown.values())},

@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from diagnosis.corpora.coverage import Coverage
+
 
 @dataclass
 class Tally:
-    """What a reader counts on the way: source rows left out by reason, and values of groups that it could not place."""
+    """What a reader counts on the way: source rows left out by reason, values of groups that it could not place, and what
+    became of diagnosis codes."""
 
     skipped: Counter = field(default_factory=Counter)
     groups: Counter = field(default_factory=Counter)
+    codes: Counter = field(default_factory=Counter)
 
 
 class Corpus(NamedTuple):
@@ -20,7 +24,8 @@ class Corpus(NamedTuple):
 
     `rows(tally)` yields dicts with the note table's columns (labels sorted and unique) and yields the same again each
     time it is called. `document_types` are classes that name a kind of document and no diagnosis. `gold` is a CSV
-    with note_id, start, end, kind, origin of the corpus' known identifiers, where it has one.
+    with note_id, start, end, kind, origin of the corpus' known identifiers, where it has one. `coverage` measures what is coded
+    and stands in no note.
     """
 
     rows: Callable[[Tally], Iterator[dict]]
@@ -30,3 +35,4 @@ class Corpus(NamedTuple):
     official_split: bool = False
     document_types: frozenset[str] = frozenset()
     gold: Path | None = None
+    coverage: Coverage | None = None

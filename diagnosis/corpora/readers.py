@@ -14,10 +14,10 @@ def open_corpus(params) -> Corpus:
     if params.corpus.startswith("mimic"):
         if params.labels == "own":
             raise UserError(
-                f"params.yaml: ingest.labels is own, but {params.corpus} has ICD codes: chapter, category or code"
+                f"params.yaml: ingest.labels is own, but {params.corpus} has ICD codes: chapter, category or code, ccs, ccsr or phecode"
             )
         opener = open_mimic4 if params.corpus == "mimic4" else open_mimic3
-        corpus = opener(params.path, params.labels, params.diagnoses)
+        corpus = opener(params.path, params.labels, params.diagnoses, params.mimic)
     elif params.corpus == "table":
         corpus = open_table(params.path, params.table)
     else:

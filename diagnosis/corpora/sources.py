@@ -27,10 +27,10 @@ BLOCK = 2**20  # characters read at once
 
 
 class Unique:
-    """Refuses an id that came before."""
+    """Refuses an id that came before, in this file or in another that shares `seen`."""
 
-    def __init__(self, path: Path, column: str):
-        self._path, self._column, self._seen = path, column, set()
+    def __init__(self, path: Path, column: str, seen: set[str] | None = None):
+        self._path, self._column, self._seen = path, column, set() if seen is None else seen
 
     def check(self, value: str | None, record: int) -> str:
         if not value:
