@@ -13,6 +13,7 @@ from diagnosis.notes import note_writer, open_notes, read_metadata, read_notes
 from diagnosis.params import Params
 from diagnosis.splits import (
     SHARDS,
+    by_period,
     check_filled,
     check_notes,
     check_official,
@@ -38,12 +39,17 @@ class SplitParams(Params):
     test_share: float = Field(ge=0, lt=1)
     top_k: int | None = Field(ge=2)
     min_notes_per_class: int = Field(ge=1)
+    test_periods: list[str]
 
     def shares(self) -> dict[str, float]:
         shares = {name: getattr(self, f"{name}_share") for name in SHARDS}
         if abs(sum(shares.values()) - 1) > 1e-6:
             raise UserError(f"params.yaml: split: the four shares sum to {sum(shares.values()):g}: make them sum to 1")
-        if shares["test"] == 0 and not self.official:
+        if self.official and self.test_periods:
+            raise UserError(
+                "params.yaml: split.official and split.test_periods both say which notes are test: keep one"
+            )
+        if shares["test"] == 0 and not (self.official or self.test_periods):
             raise UserError("params.yaml: split.test_share is 0: only an official test set can stand in for it")
         return shares
 
@@ -51,16 +57,21 @@ class SplitParams(Params):
 def main():
     params = SplitParams.load("split")
     shares, metadata = params.shares(), read_metadata(CLEAN)
-    ids = open_notes(CLEAN).read(["note_id", "patient_id", "duplicate_cluster", "labels", "split"]).to_pydict()
+    columns = ["note_id", "patient_id", "duplicate_cluster", "labels", "split", "period"]
+    ids = open_notes(CLEAN).read(columns).to_pydict()
     note_ids, patients, clusters, labels = ids["note_id"], ids["patient_id"], ids["duplicate_cluster"], ids["labels"]
     single = metadata.get("task") == "single_label"
     check_notes(note_ids, labels, single)
 
     # ---- every note's shard
-    crossing = {}
+    crossing, by_time = {}, {}
     if params.official:
         check_official(ids["split"])
         shard, crossing = official(ids["split"], patients, clusters, labels, note_ids, shares, params.seed)
+    elif params.test_periods:
+        given = by_period(ids["period"], params.test_periods, metadata.get("corpus"))
+        shard, crossing_time = official(given, patients, clusters, labels, note_ids, shares, params.seed)
+        by_time = {"crosses_test_periods": crossing_time, "no_period": given.count(None)}
     else:
         shard = stratified(connected(patients, clusters), labels, note_ids, shares, params.seed)
 
@@ -92,7 +103,7 @@ def main():
     write_json(METRICS, {
         **measures(),
         "classes": len(classes),
-        "left_out": {"rare_class": rare, "crosses_official_split": crossing},
+        "left_out": {"rare_class": rare, "crosses_official_split": crossing, **by_time},
         "labels_removed": removed,
     })  # fmt: skip
 

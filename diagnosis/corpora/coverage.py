@@ -18,8 +18,13 @@ EMPTY_WORDS = frozenset(
 
 
 def content_words(title: str) -> frozenset[str]:
-    """Lower-cased words of a code's title that say what the diagnosis is; empty where none does."""
-    return frozenset(WORD.findall(title.lower())) - EMPTY_WORDS
+    """Lower-cased words of a code's title that say what the diagnosis is; empty where none does.
+
+    What is "unspecified" or "not elsewhere classified" after a comma, or follows "without", is not asked for.
+    """
+    first, *others = title.lower().split(",")
+    parts = [first, *(part for part in others if "unspecified" not in part and "not elsewhere" not in part)]
+    return frozenset(WORD.findall(" ".join(part.partition(" without ")[0] for part in parts))) - EMPTY_WORDS
 
 
 class Coverage:
