@@ -1,5 +1,6 @@
 """Read a corpus into the one note table: labels, groups, repeated texts merged, near-duplicate clusters found."""
 
+from array import array
 from collections import Counter
 from pathlib import Path
 from typing import Literal
@@ -44,7 +45,7 @@ def main():
 
     # ---- first reading: what each note is, by numbers; its text is not kept
     tally, sketches = Tally(), Sketches(params.seed, NOTES.parent)
-    ids, patients, texts, labels, splits, lengths = [], [], [], [], [], []
+    ids, patients, texts, labels, splits, lengths = [], [], array("l"), [], [], array("l")
     number_of_text: dict[bytes, int] = {}
     same_labels: dict[tuple, tuple] = {}
     for row in tqdm(corpus.rows(tally), desc="ingest: read", unit=" notes"):
@@ -61,6 +62,8 @@ def main():
         splits.append(row.get("split"))
         lengths.append(len(row["text"].split()))
 
+    del number_of_text
+
     # ---- which of them are written, with which labels and in which cluster
     official = [corpus.official_split and split != "train" for split in splits]
     resolved = resolve(texts, patients, labels, official, params.conflicts, corpus.document_types)
@@ -69,6 +72,7 @@ def main():
     kept_ids, kept_texts = [ids[row] for row in kept], [texts[row] for row in kept]
     names = named_clusters(kept_ids, kept_texts, sketches, params.near_duplicate_jaccard)
     cluster = dict(zip(kept, names, strict=True))
+    del sketches  # 256 bytes a text, done with
 
     # ---- second reading: the note table, and the corpus' known identifiers
     metadata = {
@@ -83,7 +87,8 @@ def main():
         for number, row in enumerate(tqdm(corpus.rows(Tally()), desc="ingest: write", unit=" notes", total=len(ids))):
             if number in cluster:
                 writer.write([row | {"labels": resolved.labels[number], "duplicate_cluster": cluster[number]}])
-                characters[row["note_id"]] = len(row["text"])
+                if corpus.gold:
+                    characters[row["note_id"]] = len(row["text"])
         gold_spans = write_spans(GOLD, read_spans(corpus.gold, characters) if corpus.gold else ())
 
     # ---- what came in and what did not
