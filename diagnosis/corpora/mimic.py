@@ -183,20 +183,21 @@ def _diagnoses(
     """
     labels: dict[str, list[str]] = {}
     codes: dict[str, list[str]] = {}
-    classes: dict[str, Class | None] = {}  # by version and code; one string each, whatever the rows
-    used, zeros, flaws = Counter(), icd.LostZeros(), Counter()
+    classes: dict[str, Class | None] = {}  # by version and code
+    written: dict[tuple, str] = {}  # the same, by the cells: one string each, whatever the rows
+    rows, used, flaws = Counter(), Counter(), Counter()
     primary: dict[str, str] = {}
     columns = ["subject_id", "hadm_id", "seq_num", code_column] + ([version_column] if version_column else [])
     for record, row in csv_records(path, columns):
-        code, version = _code(path, record, row, code_column, version_column)
-        if not code:
-            continue
-        if "." in code:
-            raise UserError(f"{path}, record {record}: a code with a dot, MIMIC's have none: take the original file")
-        zeros.see(code, version)
-        whole = intern(f"{version} {code}")
-        if whole not in classes:
+        cells = row[code_column], row[version_column] if version_column else "9"
+        whole = written.get(cells)
+        if whole is None:
+            code, version = _code(path, record, *cells)
+            if not code:
+                continue
+            whole = written[cells] = intern(f"{version} {code}")
             classes[whole] = class_of(code, version)
+        rows[whole] += 1
         its_class, encounter = classes[whole], _id(row["hadm_id"])
         admission = admissions.get(encounter)
         if its_class is None:
@@ -213,6 +214,10 @@ def _diagnoses(
                 codes[encounter].append(whole)
                 if its_class.name not in of_encounter:
                     of_encounter.append(its_class.name)
+    zeros = icd.LostZeros()
+    for whole, times in rows.items():
+        version, code = whole.split()
+        zeros.see(code, version, times)
     if zeros.found():
         raise UserError(
             f"{path}: its ICD-9 codes lost their leading zeros (0389 became 389), as a spreadsheet or a numeric column does: "
@@ -229,14 +234,13 @@ def _diagnoses(
     return Diagnoses(labels, codes, named, marks, flaws)
 
 
-def _code(
-    path: Path, record: int, row: dict[str, str], code_column: str, version_column: str | None
-) -> tuple[str, str]:
-    """Code and version; an empty code has any."""
-    code = row[code_column].strip().upper()
-    version = row[version_column].strip().removesuffix(".0") if version_column else "9"
+def _code(path: Path, record: int, code: str, version: str) -> tuple[str, str]:
+    """Code and version of their cells; an empty code has any."""
+    code, version = code.strip().upper(), version.strip().removesuffix(".0")
     if code and version not in icd.FORM:
-        raise UserError(f"{path}, record {record}: {version_column} is neither 9 nor 10: take the original file")
+        raise UserError(f"{path}, record {record}: icd_version is neither 9 nor 10: take the original file")
+    if "." in code:
+        raise UserError(f"{path}, record {record}: a code with a dot, MIMIC's have none: take the original file")
     return code, version
 
 
@@ -245,7 +249,7 @@ def _titles(path: Path | None, code_column: str, version_column: str | None, cla
     columns = [code_column, "long_title"] + ([version_column] if version_column else [])
     titles = {}
     for record, row in csv_records(path, columns) if path else ():
-        code, version = _code(path, record, row, code_column, version_column)
+        code, version = _code(path, record, row[code_column], row[version_column] if version_column else "9")
         if f"{version} {code}" in classes:
             titles[intern(f"{version} {code}")] = row["long_title"]
     return titles

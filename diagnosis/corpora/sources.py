@@ -92,7 +92,8 @@ def csv_records(
         place |= {name: _column(path, header, name, needed=False) for name in optional}
         absent = {name: "" for name, index in place.items() if index is None}
         captured = sorted({index for index in place.values() if index is not None})
-        found = [(name, captured.index(index)) for name, index in place.items() if index is not None]
+        names = [[name for name, index in place.items() if index == own] for own in captured]
+        first, more_names = [of_cell[0] for of_cell in names], [of_cell for of_cell in names if len(of_cell) > 1]
         tested, wanted = (captured.index(place[where[0]]) + 1, where[1]) if where else (None, None)
         match = _record(len(header), captured, delimiter).match
         text, lines, ended = "", reader.line_num, False
@@ -109,8 +110,15 @@ def csv_records(
                 if wanted and not wanted(_cell(whole[tested])):
                     yield record, None
                 else:
-                    cells = [_cell(raw) for raw in whole.groups()]
-                    yield record, {name: cells[index] for name, index in found} | absent
+                    cells = whole.groups()
+                    if text.find('"', whole.start(), start) >= 0:
+                        cells = [c[1:-1].replace('""', '"') if c[:1] == '"' else c for c in cells]
+                    row = dict(zip(first, cells, strict=True))
+                    if absent:
+                        row |= absent
+                    for name, *others in more_names:
+                        row |= dict.fromkeys(others, row[name])
+                    yield record, row
             lines += text.count("\n", 0, start)
             text = text[start:]
             if len(text) > LONGEST_RECORD or (ended and text.strip("\r\n")):
