@@ -1,7 +1,7 @@
 """MIMIC-III at full size: our reading and joins beside a pandas chunked read of the same, and what the whole stage takes; docs/data.md.
 
-    python -m benchmarks.mimic_scale                         # 200 MB of NOTEEVENTS: ratio, equality, the stage on all kinds
-    python -m benchmarks.mimic_scale --bytes 2e9 --repeats 1 # 2 GB: minutes for the reading, and an hour or so for the stage
+    python -m benchmarks.mimic_scale                                 # 200 MB of NOTEEVENTS
+    python -m benchmarks.mimic_scale --bytes 2e9 --kinds discharge   # 2 GB
 
 Writes invented tables in MIMIC-III's form (its number of patients, admissions and diagnoses; notes in its categories' proportions,
 of several lines and with quotes) to a folder in TMPDIR and deletes it. Each run is a process of its own; processor seconds, and
@@ -50,8 +50,9 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mimic_scale")
     parser.add_argument("--bytes", type=float, default=2e8, help="size of NOTEEVENTS.csv")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--skip-stage", action="store_true", help="leave out the runs of the whole stage")
+    parser.add_argument("--kinds", choices=KINDS, nargs="+", default=list(KINDS))
     arguments = parser.parse_args()
+    chosen = {name: KINDS[name] for name in arguments.kinds}
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "mimic3"
         rows = write_corpus(corpus, int(arguments.bytes))
@@ -59,7 +60,7 @@ def main():
         print(
             "| kinds | reader | notes out | processor s | notes read/s | peak MB | same rows |\n|---|---|---|---|---|---|---|"
         )
-        for name, kinds in KINDS.items():
+        for name, kinds in chosen.items():
             results = {method: [] for method in METHODS}
             for _ in range(arguments.repeats):
                 for method in METHODS:  # in turn, so that a busy minute meets all
@@ -77,7 +78,7 @@ def main():
                 )
             medians = [statistics.median(result[0] for result in results[method]) for method in METHODS]
             print(f"| {name} | pandas / ours | | {medians[1] / medians[0]:.2f} | | | |", flush=True)
-        for name, kinds in KINDS.items() if not arguments.skip_stage else ():
+        for name, kinds in chosen.items():
             print(f"\nthe whole stage, {name}: " + stage(Path(folder) / "stage", corpus, kinds), flush=True)
 
 

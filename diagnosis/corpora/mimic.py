@@ -333,7 +333,7 @@ def _joined(row: dict[str, str], hospital: Hospital, tally: Tally) -> dict | Non
     encounter = _id(row["hadm_id"])
     admission, labels = hospital.admissions.get(encounter), hospital.diagnoses.labels.get(encounter)
     reason = (
-        "no_text" if not row["text"].strip()
+        "no_text" if not row["text"] or row["text"].isspace()
         else "no_admission" if not encounter
         else "unknown_admission" if admission is None
         else "admission_of_another_patient" if admission.patient_id != _id(row["subject_id"])
@@ -352,12 +352,28 @@ def _joined(row: dict[str, str], hospital: Hospital, tally: Tally) -> dict | Non
         "period": admission.patient.period,
         "text": row["text"],
         "labels": labels,
-        "sex": demographics.sex(admission.patient.sex, tally.groups),
+        "sex": _group(demographics.sex, admission.patient.sex, tally),
         "age_band": admission.age_band,
-        "race": demographics.race(admission.race, tally.groups),
-        "language": demographics.stated(admission.language),
-        "insurance": demographics.stated(admission.insurance),
+        "race": _group(demographics.race, admission.race, tally),
+        "language": _stated(admission.language),
+        "insurance": _stated(admission.insurance),
     }
+
+
+_stated = cache(demographics.stated)
+
+
+@cache
+def _placed(group: Callable, value: str) -> tuple[str | None, Counter]:
+    return group(value, counts := Counter()), counts
+
+
+def _group(group: Callable, value: str, tally: Tally) -> str | None:
+    """As `group` says, from memory: few strings stand for millions of notes."""
+    its_group, counts = _placed(group, value)
+    if counts:
+        tally.groups.update(counts)
+    return its_group
 
 
 def _id(value: str) -> str:

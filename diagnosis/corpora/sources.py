@@ -93,34 +93,32 @@ def csv_records(
         absent = {name: "" for name, index in place.items() if index is None}
         captured = sorted({index for index in place.values() if index is not None})
         names = [[name for name, index in place.items() if index == own] for own in captured]
-        first, more_names = [of_cell[0] for of_cell in names], [of_cell for of_cell in names if len(of_cell) > 1]
-        tested, wanted = (captured.index(place[where[0]]) + 1, where[1]) if where else (None, None)
-        match = _record(len(header), captured, delimiter).match
+        first, twice = [of_cell[0] for of_cell in names], [of_cell for of_cell in names if len(of_cell) > 1]
+        tested, wanted = (captured.index(place[where[0]]), where[1]) if where else (None, None)
+        pattern = _records(len(header), captured, delimiter)
         text, lines, ended = "", reader.line_num, False
         while not ended:
-            # A record cut by the block's end is matched again from its start: to read as much again keeps that linear.
+            # A record cut by the block's end is looked at again with what follows: to read as much again keeps that linear.
             more = stream.read(max(BLOCK, len(text)))
-            ended, text, start = not more, text + (more or "\n"), 0
-            damaged = "\0" in text
-            while whole := match(text, start):
+            ended, text = not more, text + (more or "\n")
+            found, damaged = pattern.findall(text), "\0" in text
+            rest = found.pop()[-1] if found and found[-1][-1] else ""
+            for cells in found:
                 record += 1
-                if damaged and "\0" in whole[0]:
-                    raise UserError(f"{path}, record {record}: a NUL byte: the file is damaged or in UTF-16")
-                start = whole.end()
-                if wanted and not wanted(_cell(whole[tested])):
+                if wanted and not wanted(_cell(cells[tested])):
                     yield record, None
-                else:
-                    cells = whole.groups()
-                    if text.find('"', whole.start(), start) >= 0:
-                        cells = [c[1:-1].replace('""', '"') if c[:1] == '"' else c for c in cells]
-                    row = dict(zip(first, cells, strict=True))
-                    if absent:
-                        row |= absent
-                    for name, *others in more_names:
-                        row |= dict.fromkeys(others, row[name])
-                    yield record, row
-            lines += text.count("\n", 0, start)
-            text = text[start:]
+                    continue
+                # The last cell is the rest, empty here, and zip leaves it.
+                row = dict(zip(first, [c[1:-1].replace('""', '"') if c[:1] == '"' else c for c in cells], strict=False))
+                if damaged and any("\0" in cell for cell in row.values()):
+                    raise UserError(f"{path}, record {record}: a NUL byte: the file is damaged or in UTF-16")
+                if absent:
+                    row |= absent
+                for name, *others in twice:
+                    row |= dict.fromkeys(others, row[name])
+                yield record, row
+            lines += text.count("\n") - rest.count("\n")
+            text = rest
             if len(text) > LONGEST_RECORD or (ended and text.strip("\r\n")):
                 _refuse(path, record + 1, text, lines, len(header), delimiter)
 
@@ -129,15 +127,16 @@ def _cell(raw: str) -> str:
     return raw[1:-1].replace('""', '"') if raw[:1] == '"' else raw
 
 
-def _record(width: int, captured: list[int], delimiter: str) -> re.Pattern:
-    """A record of `width` cells with its line end, as the csv module's strict reader sees it; a group for each captured cell.
+def _records(width: int, captured: list[int], delimiter: str) -> re.Pattern:
+    """A record of `width` cells with its line end, as the csv module's strict reader sees it, or else all the rest of the text.
 
-    Blank lines before it are skipped, and a quoted cell keeps its quotes.
+    A group for each captured cell, which keeps its quotes, and one for the rest: where a record is cut off or wrong, nothing after
+    it is taken for one. Blank lines before a record are skipped.
     """
     separator = re.escape(delimiter)
     cell = rf'"[^"]*+(?:""[^"]*+)*+"|[^"{separator}\r\n][^{separator}\r\n]*+|'
     cells = [f"({cell})" if index in captured else f"(?:{cell})" for index in range(width)]
-    return re.compile(r"[\r\n]*+" + separator.join(cells) + r"(?:\r\n?|\n)")
+    return re.compile(r"[\r\n]*+" + separator.join(cells) + r"(?:\r\n?|\n)|([\s\S]+)")
 
 
 def _refuse(path: Path, record: int, text: str, lines: int, width: int, delimiter: str) -> None:
