@@ -16,7 +16,7 @@ from test_splits import nothing_left, shards, write
 
 from diagnosis.corpora import sources
 from diagnosis.corpora.coverage import Coverage, content_words
-from diagnosis.corpora.sources import csv_records
+from diagnosis.corpora.sources import Where, csv_records, unquoted
 from diagnosis.corpora.vocabularies import vocabulary
 from diagnosis.errors import UserError
 
@@ -88,15 +88,13 @@ def test_a_quote_never_closed_does_not_fill_the_memory(tmp_path, monkeypatch):
         list(csv_records(file, ["a"]))
 
 
-def test_records_that_fail_the_test_of_a_cell_come_as_none(tmp_path):
-    file = tmp_path / "a.csv"
+def test_records_that_fail_the_test_of_a_cell_are_counted(tmp_path):
+    file, skipped = tmp_path / "a.csv", Counter()
     file.write_text('kind,text\n"x",one\ny,two\nx,three\n')
-    found = list(csv_records(file, ["text", "KIND"], ["more"], where=("KIND", lambda cell: cell == "x")))
-    assert found == [
-        (1, {"text": "one", "KIND": "x", "more": ""}),
-        (2, None),
-        (3, {"text": "three", "KIND": "x", "more": ""}),
-    ]
+    where = Where("KIND", lambda cell: unquoted(cell) == "x", skipped, "other")
+    found = list(csv_records(file, ["text", "KIND"], ["more"], where=where))
+    assert found == [(1, {"text": "one", "KIND": "x", "more": ""}), (3, {"text": "three", "KIND": "x", "more": ""})]
+    assert skipped == {"other": 1}
 
 
 # ---------------------------------------------------------------- which notes, and several of one admission

@@ -19,7 +19,7 @@ from diagnosis.corpora.corpus import Corpus, Tally
 from diagnosis.corpora.coverage import Coverage
 from diagnosis.corpora.invented import is_marked
 from diagnosis.corpora.several import PerAdmission, one_an_admission
-from diagnosis.corpora.sources import Unique, csv_records, find, find_required
+from diagnosis.corpora.sources import Unique, Where, csv_blocks, csv_records, find, find_required, unquoted
 from diagnosis.corpora.vocabularies import Class, Family, vocabulary
 from diagnosis.errors import UserError
 from diagnosis.params import Params
@@ -188,32 +188,37 @@ def _diagnoses(
     rows, used, flaws = Counter(), Counter(), Counter()
     primary: dict[str, str] = {}
     columns = ["subject_id", "hadm_id", "seq_num", code_column] + ([version_column] if version_column else [])
-    for record, row in csv_records(path, columns):
-        cells = row[code_column], row[version_column] if version_column else "9"
-        whole = written.get(cells)
-        if whole is None:
-            code, version = _code(path, record, *cells)
-            if not code:
+    for before, place, found in csv_blocks(path, columns):
+        subject_at, hadm_at, seq_at, code_at = (place[column] for column in columns[:4])
+        version_at = place[version_column] if version_column else -1
+        for record, cells in enumerate(found, before + 1):
+            as_written = cells[code_at], cells[version_at]
+            whole = written.get(as_written)
+            if whole is None:
+                whole = written[as_written] = (
+                    _code(path, record, *as_written) if version_column else _code(path, record, cells[code_at], "9")
+                )
+                if whole:
+                    classes[whole] = class_of(*reversed(whole.split()))
+            if not whole:
                 continue
-            whole = written[cells] = intern(f"{version} {code}")
-            classes[whole] = class_of(code, version)
-        rows[whole] += 1
-        its_class, encounter = classes[whole], _id(row["hadm_id"])
-        admission = admissions.get(encounter)
-        if its_class is None:
-            flaws["malformed_codes"] += 1
-        elif admission and admission.patient_id != _id(row["subject_id"]):
-            flaws["diagnosis_of_another_patient"] += 1
-        elif admission and (diagnoses == "all" or row["seq_num"].strip().removesuffix(".0") == "1"):
-            if diagnoses == "primary" and primary.setdefault(encounter, whole) != whole:
-                flaws["second_primary_diagnosis"] += 1
-                continue
-            used[whole] += 1
-            of_encounter = labels.setdefault(encounter, [])
-            if its_class.name and whole not in codes.setdefault(encounter, []):
-                codes[encounter].append(whole)
-                if its_class.name not in of_encounter:
-                    of_encounter.append(its_class.name)
+            rows[whole] += 1
+            its_class, encounter = classes[whole], _id(cells[hadm_at])
+            admission = admissions.get(encounter)
+            if its_class is None:
+                flaws["malformed_codes"] += 1
+            elif admission and admission.patient_id != _id(cells[subject_at]):
+                flaws["diagnosis_of_another_patient"] += 1
+            elif admission and (diagnoses == "all" or _id(cells[seq_at]) == "1"):
+                if diagnoses == "primary" and primary.setdefault(encounter, whole) != whole:
+                    flaws["second_primary_diagnosis"] += 1
+                    continue
+                used[whole] += 1
+                of_encounter = labels.setdefault(encounter, [])
+                if its_class.name and whole not in codes.setdefault(encounter, []):
+                    codes[encounter].append(whole)
+                    if its_class.name not in of_encounter:
+                        of_encounter.append(its_class.name)
     zeros = icd.LostZeros()
     for whole, times in rows.items():
         version, code = whole.split()
@@ -234,14 +239,16 @@ def _diagnoses(
     return Diagnoses(labels, codes, named, marks, flaws)
 
 
-def _code(path: Path, record: int, code: str, version: str) -> tuple[str, str]:
-    """Code and version of their cells; an empty code has any."""
-    code, version = code.strip().upper(), version.strip().removesuffix(".0")
+def _code(path: Path, record: int, code: str, version: str) -> str:
+    """ "9 41401" of the cells of a code and its version; empty where there is no code."""
+    code, version = unquoted(code).strip().upper(), _id(version)
+    if "\0" in code:
+        raise UserError(f"{path}, record {record}: a NUL byte: the file is damaged or in UTF-16")
     if code and version not in icd.FORM:
         raise UserError(f"{path}, record {record}: icd_version is neither 9 nor 10: take the original file")
     if "." in code:
         raise UserError(f"{path}, record {record}: a code with a dot, MIMIC's have none: take the original file")
-    return code, version
+    return intern(f"{version} {code}") if code else ""
 
 
 def _titles(path: Path | None, code_column: str, version_column: str | None, classes: dict[str, str]) -> dict[str, str]:
@@ -249,9 +256,9 @@ def _titles(path: Path | None, code_column: str, version_column: str | None, cla
     columns = [code_column, "long_title"] + ([version_column] if version_column else [])
     titles = {}
     for record, row in csv_records(path, columns) if path else ():
-        code, version = _code(path, record, row[code_column], row[version_column] if version_column else "9")
-        if f"{version} {code}" in classes:
-            titles[intern(f"{version} {code}")] = row["long_title"]
+        whole = _code(path, record, row[code_column], row[version_column] if version_column else "9")
+        if whole in classes:
+            titles[whole] = row["long_title"]
     return titles
 
 
@@ -307,12 +314,11 @@ def _notes3(path: Path, hospital: Hospital, params: MimicParams, tally: Tally) -
 
     @cache
     def wanted(category: str) -> bool:
-        return category.strip().lower().removesuffix(" summary") in params.notes
+        return unquoted(category).strip().lower().removesuffix(" summary") in params.notes
 
-    for record, row in csv_records(path, columns, optional, where=("category", wanted)):
-        if row is None:
-            tally.skipped["other_category"] += 1
-        elif row["iserror"].strip().removesuffix(".0") == "1":
+    where = Where("category", wanted, tally.skipped, "other_category")
+    for record, row in csv_records(path, columns, optional, where=where):
+        if row["iserror"].strip().removesuffix(".0") == "1":
             tally.skipped["marked_as_error"] += 1
         else:
             note_id, description = ids.check(_id(row["row_id"]), record), row["description"].strip()
@@ -378,7 +384,7 @@ def _group(group: Callable, value: str, tally: Tally) -> str | None:
 
 def _id(value: str) -> str:
     """An id without the ".0" that a column of numbers with gaps gets when somebody cuts a file to size with pandas."""
-    return value.strip().removesuffix(".0")
+    return value if value.isdecimal() else unquoted(value).strip().removesuffix(".0")
 
 
 def _number(path: Path, record: int, row: dict[str, str], column: str) -> int | None:

@@ -11,9 +11,11 @@ import json
 import math
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -67,6 +69,15 @@ def file_or_in_folder(path: Path, name: str) -> Path:
     return require(path, "check ingest.path") if not path.is_dir() else find_required(path, name)
 
 
+class Where(NamedTuple):
+    """A test of a column's cell; what fails it is counted under a reason, at a tenth of a record's cost."""
+
+    column: str
+    test: Callable[[str], bool]
+    skipped: Counter
+    reason: str
+
+
 def csv_records(
     path: Path,
     columns: Iterable[str],
@@ -74,12 +85,42 @@ def csv_records(
     *,
     delimiter: str = ",",
     encoding: str = "utf-8",
-    where: tuple[str, Callable[[str], bool]] | None = None,
-) -> Iterator[tuple[int, dict[str, str] | None]]:
+    where: Where | None = None,
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (number from 1, {column: cell as written}) of each record; cells of `optional` columns not there are "".
 
-    Column names are matched without blanks around them and, if not found so, without regard to case. `where` is one of
-    `columns` and a test of its cell: a record that fails it comes as None, at a tenth of the cost.
+    Column names are matched without blanks around them and, if not found so, without regard to case. `where` tests one of
+    `columns`.
+    """
+    for before, place, found in csv_blocks(path, columns, optional, delimiter=delimiter, encoding=encoding):
+        numbered = enumerate(found, before + 1)
+        if where:
+            tested, total = place[where.column], len(found)
+            numbered = [(record, cells) for record, cells in numbered if where.test(cells[tested])]
+            where.skipped.update({where.reason: total - len(numbered)} if total > len(numbered) else {})
+        names = place.items()
+        for record, cells in numbered:
+            row = {
+                name: cell[1:-1].replace('""', '"') if (cell := cells[index])[:1] == '"' else cell
+                for name, index in names
+            }
+            for cell in row.values():
+                if "\0" in cell:
+                    raise UserError(f"{path}, record {record}: a NUL byte: the file is damaged or in UTF-16")
+            yield record, row
+
+
+def csv_blocks(
+    path: Path,
+    columns: Iterable[str],
+    optional: Iterable[str] = (),
+    *,
+    delimiter: str = ",",
+    encoding: str = "utf-8",
+) -> Iterator[tuple[int, dict[str, int], list[tuple[str, ...]]]]:
+    """Yield (records before, place of each column's cell, records) of each block of the file; see `unquoted` for the cells.
+
+    As `csv_records` otherwise. A column that is not there has the place of a cell that is always empty, the last.
     """
     csv.field_size_limit(LONGEST_FIELD)
     record = 0
@@ -90,41 +131,27 @@ def csv_records(
             raise UserError(f"{path} is empty: check how it was made")
         place = {name: _column(path, header, name, needed=True) for name in columns}
         place |= {name: _column(path, header, name, needed=False) for name in optional}
-        absent = {name: "" for name, index in place.items() if index is None}
         captured = sorted({index for index in place.values() if index is not None})
-        names = [[name for name, index in place.items() if index == own] for own in captured]
-        first, twice = [of_cell[0] for of_cell in names], [of_cell for of_cell in names if len(of_cell) > 1]
-        tested, wanted = (captured.index(place[where[0]]), where[1]) if where else (None, None)
         pattern = _records(len(header), captured, delimiter)
+        place = {name: -1 if index is None else captured.index(index) for name, index in place.items()}
         text, lines, ended = "", reader.line_num, False
         while not ended:
             # A record cut by the block's end is looked at again with what follows: to read as much again keeps that linear.
             more = stream.read(max(BLOCK, len(text)))
             ended, text = not more, text + (more or "\n")
-            found, damaged = pattern.findall(text), "\0" in text
+            found = pattern.findall(text)
             rest = found.pop()[-1] if found and found[-1][-1] else ""
-            for cells in found:
-                record += 1
-                if wanted and not wanted(_cell(cells[tested])):
-                    yield record, None
-                    continue
-                # The last cell is the rest, empty here, and zip leaves it.
-                row = dict(zip(first, [c[1:-1].replace('""', '"') if c[:1] == '"' else c for c in cells], strict=False))
-                if damaged and any("\0" in cell for cell in row.values()):
-                    raise UserError(f"{path}, record {record}: a NUL byte: the file is damaged or in UTF-16")
-                if absent:
-                    row |= absent
-                for name, *others in twice:
-                    row |= dict.fromkeys(others, row[name])
-                yield record, row
+            yield record, place, found
+            record += len(found)
             lines += text.count("\n") - rest.count("\n")
             text = rest
             if len(text) > LONGEST_RECORD or (ended and text.strip("\r\n")):
                 _refuse(path, record + 1, text, lines, len(header), delimiter)
 
 
-def _cell(raw: str) -> str:
-    return raw[1:-1].replace('""', '"') if raw[:1] == '"' else raw
+def unquoted(cell: str) -> str:
+    """A cell of `csv_blocks` as text."""
+    return cell[1:-1].replace('""', '"') if cell[:1] == '"' else cell
 
 
 def _records(width: int, captured: list[int], delimiter: str) -> re.Pattern:
