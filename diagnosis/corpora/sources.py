@@ -25,7 +25,7 @@ from diagnosis.files import require
 
 LONGEST_FIELD = 2**31 - 1  # characters; the csv module's own limit is 131,072, and a long stay's note is longer
 LONGEST_RECORD = 2**26  # characters; more is a quote that was never closed, and is not to fill the memory
-BLOCK = 2**20  # characters read at once
+BLOCK = 2**18  # characters read at once: what a processor's cache holds
 
 
 class Unique:
