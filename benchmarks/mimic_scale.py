@@ -2,6 +2,7 @@
 
     python -m benchmarks.mimic_scale                                 # 200 MB of NOTEEVENTS
     python -m benchmarks.mimic_scale --bytes 2e9 --kinds discharge   # 2 GB
+    python -m benchmarks.mimic_scale --bytes 5e8 --sentences 3 --kinds "all kinds" --repeats 1  # 2 M short notes, for the stage's memory
 
 Writes invented tables in MIMIC-III's form (its number of patients, admissions and diagnoses; notes in its categories' proportions,
 of several lines and with quotes) to a folder in TMPDIR and deletes it. Each run is a process of its own; processor seconds, and
@@ -50,12 +51,15 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mimic_scale")
     parser.add_argument("--bytes", type=float, default=2e8, help="size of NOTEEVENTS.csv")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--sentences", type=int, help="a note; else as its category has: memory goes by notes, not by their length"
+    )
     parser.add_argument("--kinds", choices=KINDS, nargs="+", default=list(KINDS))
     arguments = parser.parse_args()
     chosen = {name: KINDS[name] for name in arguments.kinds}
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "mimic3"
-        rows = write_corpus(corpus, int(arguments.bytes))
+        rows = write_corpus(corpus, int(arguments.bytes), arguments.sentences)
         print(f"NOTEEVENTS.csv: {rows:,} notes, {(corpus / 'NOTEEVENTS.csv').stat().st_size / 1e9:.2f} GB\n")
         print(
             "| kinds | reader | notes out | processor s | notes read/s | peak MB | same rows |\n|---|---|---|---|---|---|---|"
@@ -85,7 +89,7 @@ def main():
 # ---------------------------------------------------------------- the invented files
 
 
-def write_corpus(folder: Path, size: int) -> int:
+def write_corpus(folder: Path, size: int, sentences_a_note: int | None = None) -> int:
     """Write the four tables; returns the notes of NOTEEVENTS. One note in nine has no admission, one in 200 is an error."""
     folder.mkdir(parents=True)
     draw = random.Random(3)
@@ -122,7 +126,7 @@ def write_corpus(folder: Path, size: int) -> int:
             category, _, length = draw.choices(CATEGORIES, shares)[0]
             place = draw.randrange(ADMISSIONS)
             admission = "" if number % 9 == 0 else 100_000 + place
-            text = " ".join(draw.choices(sentences, k=max(1, int(draw.gauss(length, length / 4)))))
+            text = " ".join(draw.choices(sentences, k=sentences_a_note or max(1, int(draw.gauss(length, length / 4)))))
             error = '"1"' if number % 200 == 0 else ""
             written += stream.write(
                 f'{number},{patient_of[place]},{admission},2150-01-01,,,"{category}","Report",,{error},"{text}"\n'
