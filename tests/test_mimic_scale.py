@@ -88,6 +88,15 @@ def test_a_quote_never_closed_does_not_fill_the_memory(tmp_path, monkeypatch):
         list(csv_records(file, ["a"]))
 
 
+def test_a_ragged_record_in_the_midst_of_a_long_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "BLOCK", 100)
+    monkeypatch.setattr(sources, "LONGEST_RECORD", 1_000)
+    file = tmp_path / "a.csv"
+    file.write_text("a,b,c\n" + '1,"two\nlines",3\n' * 500 + "1,2\n" + "4,5,6\n" * 5_000)
+    with pytest.raises(UserError, match=r"record 501 \(ends at line 1002\): 2 cells under a header of 3"):
+        list(csv_records(file, ["a"]))
+
+
 def test_records_that_fail_the_test_of_a_cell_are_counted(tmp_path):
     file, skipped = tmp_path / "a.csv", Counter()
     file.write_text('kind,text\n"x",one\ny,two\nx,three\n')

@@ -134,7 +134,7 @@ def csv_blocks(
         captured = sorted({index for index in place.values() if index is not None})
         pattern = _records(len(header), captured, delimiter)
         place = {name: -1 if index is None else captured.index(index) for name, index in place.items()}
-        text, lines, ended = "", reader.line_num, False
+        text, ended = "", False
         while not ended:
             # A record cut by the block's end is looked at again with what follows: to read as much again keeps that linear.
             more = stream.read(max(BLOCK, len(text)))
@@ -143,10 +143,12 @@ def csv_blocks(
             rest = found.pop()[-1] if found and found[-1][-1] else ""
             yield record, place, found
             record += len(found)
-            lines += text.count("\n") - rest.count("\n")
             text = rest
             if len(text) > LONGEST_RECORD or (ended and text.strip("\r\n")):
-                _refuse(path, record + 1, text, lines, len(header), delimiter)
+                cells = next(filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)))
+                if len(cells) == len(header):
+                    raise csv.Error  # longer than what may fill the memory
+                _refuse(path, record + 1, len(header), delimiter, encoding)
 
 
 def unquoted(cell: str) -> str:
@@ -166,16 +168,15 @@ def _records(width: int, captured: list[int], delimiter: str) -> re.Pattern:
     return re.compile(r"[\r\n]*+" + separator.join(cells) + r"(?:\r\n?|\n)|([\s\S]+)")
 
 
-def _refuse(path: Path, record: int, text: str, lines: int, width: int, delimiter: str) -> None:
-    """Raise what is wrong with the record that `text` begins with: it has other cells than the header, or bad quotes."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    cells = next(filter(None, reader))
-    if len(cells) != width:
+def _refuse(path: Path, record: int, width: int, delimiter: str, encoding: str) -> None:
+    """Raise that the first record with other cells than the header is `record`, and at which line it ends."""
+    with _open_text(path, encoding) as stream:
+        reader = csv.reader(stream, delimiter=delimiter, strict=True)
+        cells = next((cells for cells in reader if cells and len(cells) != width), [])
         raise UserError(
-            f"{path}, record {record} (ends at line {lines + reader.line_num}): {len(cells)} cells under a header of "
-            f"{width}: mend its quotes or delimiters"
+            f"{path}, record {record} (ends at line {reader.line_num}): {len(cells)} cells under a header of {width}: "
+            "mend its quotes or delimiters"
         )
-    raise UserError(f"{path}, record {record}: longer than {LONGEST_RECORD:,} characters: mend its quotes")
 
 
 def _column(path: Path, header: list[str], name: str, needed: bool) -> int | None:
