@@ -110,9 +110,11 @@ def write_corpus(folder: Path, size: int, sentences_a_note: int | None = None) -
         stream.write("ROW_ID,SUBJECT_ID,HADM_ID,SEQ_NUM,ICD9_CODE\n")
         codes = [f"{draw.randint(1, 999):03}{draw.choice(['', '0', '12'])}" for _ in range(6_000)]
         codes += [f"V{draw.randint(10, 90)}1" for _ in range(500)] + [f"E{draw.randint(800, 999)}0" for _ in range(200)]
+        rank = 0
         for number in range(DIAGNOSES):
-            place = number % ADMISSIONS
-            row = f'{number},{patient_of[place]},{100_000 + place},{1 + number // ADMISSIONS},"{draw.choice(codes)}"\n'
+            place, before = divmod(number * ADMISSIONS, DIAGNOSES)  # by admission, as the real table is
+            rank = 1 if before < ADMISSIONS else rank + 1
+            row = f'{number},{patient_of[place]},{100_000 + place},{rank},"{draw.choice(codes)}"\n'
             stream.write(row)
     words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 9))) for _ in range(5_000)]
     ends = [".", ".\n", ' (""so"" said).', ":\n", ", 120/80.\n\n"]
