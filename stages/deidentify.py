@@ -17,9 +17,11 @@ from diagnosis.phi.detector import Known, detect, everywhere
 from diagnosis.phi.keys import read_key
 from diagnosis.phi.score import NO_MEASURES, Gold, Score
 from diagnosis.phi.surrogates import Masks, Surrogates
+from diagnosis.phi_model.card import read_card
 
 NOTES = Path("data/notes.parquet")
 GOLD = Path("data/gold_spans.parquet")
+DETECTOR = Path("models/detector")
 DEIDENTIFIED = Path("data/deidentified.parquet")
 METRICS = Path("metrics/deidentify.json")
 REKEYED = ["note_id", "patient_id", "encounter_id", "duplicate_cluster"]
@@ -28,6 +30,7 @@ TEXTS = ["text", "text_pair"]
 
 class DeidentifyParams(Params):
     key_file: Path
+    detector: Literal["rules", "model", "both"]
     replace: Literal["surrogate", "mask"]
     max_date_shift_days: int = Field(ge=1, le=3650)
 
@@ -38,6 +41,7 @@ def main():
     key, gold, score = read_key(params.key_file, metadata.get("data_use", {})), Gold(GOLD), Score()
     if not total:
         raise UserError(f"{NOTES} has no notes: see in metrics/ingest.json what was left out")
+    find = finder(params.detector)
     replacement = Surrogates(key, params.max_date_shift_days) if params.replace == "surrogate" else Masks()
 
     # What a rule sees goes to a nameless file, offsets only, and what a patient's notes give away is kept by patient: a name
@@ -45,8 +49,8 @@ def main():
     known, found = defaultdict(Known), Counter()
     with tempfile.TemporaryFile("w+") as seen, tqdm(total=2 * total, unit=" notes", desc="deidentify") as bar:
         for batch in read_notes(NOTES, ["note_id", "patient_id", *TEXTS]):
-            for note in batch:
-                results = [detect(note[column] or "") for column in TEXTS]
+            columns = [find([note[column] or "" for note in batch]) for column in TEXTS]
+            for note, *results in zip(batch, *columns, strict=True):
                 for _, own in results:
                     known[patient_of(note)].update(own)
                 seen.write(json.dumps([spans for spans, _ in results]) + "\n")
@@ -81,6 +85,29 @@ def main():
             "profile": "shifted" if params.replace == "surrogate" else "masked",
         },
     )
+
+
+def finder(detector: str):
+    """A function from texts to what is found in each: its spans, and what of them to look for in the patient's other texts.
+
+    What the model finds is looked for nowhere else: it reads each text by itself, and its errors would spread.
+    """
+    if detector == "rules":
+        return lambda texts: [detect(text) for text in texts]
+    read_card(DETECTOR)
+    from diagnosis.phi_model.inference import beside, load_detector  # torch, which the rules do without
+
+    model = load_detector(DETECTOR)
+
+    def find(texts: list[str]) -> list[tuple[list, Known]]:
+        rules = [detect(text) if detector == "both" else ([], Known()) for text in texts]
+        guesses = model.find(texts)
+        return [
+            (beside(text, spans, guessed), known)
+            for text, (spans, known), guessed in zip(texts, rules, guesses, strict=True)
+        ]
+
+    return find
 
 
 def patient_of(note: dict) -> str:
