@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from benchmarks.phi_model import ROOT, default_params, trained
@@ -163,7 +164,8 @@ def downstream(texts: dict[str, str], *, shards: dict, classes: list[str], param
         read(shards["train"]), ngrams=baseline["ngrams"], min_df=baseline["min_df"], max_terms=baseline["max_terms"]
     )
     present = {name: truth([note["labels"] for note in shard.values()], classes) for name, shard in shards.items()}
-    regression = fit(vectors, present["train"], True, C=baseline["C"], max_iter=baseline["max_iter"])
+    with threadpool_limits(1):  # as the stage baseline does
+        regression = fit(vectors, present["train"], True, C=baseline["C"], max_iter=baseline["max_iter"])
     validation = shards["validation"]
     _, patients = np.unique([note["patient_id"] for note in validation.values()], return_inverse=True)
     probabilities = regression(vectoriser.transform(read(validation)))
