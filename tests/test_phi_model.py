@@ -75,9 +75,24 @@ def test_the_spans_of_invented_sentences_are_their_identifiers(part):
             if span.kind == "SSN":
                 assert sum(map(str.isdigit, value)) == 9
             if span.kind == "AGE":
-                assert 90 <= int(value) < 108
+                assert int(value) >= 90
             if span.kind == "EMAIL":
                 assert value.count("@") == 1 and " " not in value
+
+
+def test_an_age_is_an_identifier_above_89_only(monkeypatch):
+    monkeypatch.setattr(carriers, "ORDINARY", 0.0)
+    monkeypatch.setattr(carriers, "_templates", lambda part: ["aged {age}"])
+    drawn = [sentence("train", Random(seed)) for seed in range(200)]
+    ages = {int(text.split()[1]): spans for text, spans in drawn}
+    assert min(ages) < 40 and max(ages) > 100
+    assert all((len(spans) == 1) == (age >= 90) for age, spans in ages.items())
+
+
+def test_ordinary_lines_hold_no_identifier(monkeypatch):
+    monkeypatch.setattr(carriers, "ORDINARY", 1.0)
+    lines = [sentence("validation", Random(seed)) for seed in range(50)]
+    assert all(spans == [] and len(text.split()) >= 4 for text, spans in lines) and len({t for t, _ in lines}) == 50
 
 
 def test_every_slot_is_filled_and_every_kind_is_taught():

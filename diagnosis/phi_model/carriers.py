@@ -7,6 +7,7 @@ is the ingested corpus, a third part: the embedded one has other sentences and o
 import re
 from datetime import date
 from functools import cache
+from pathlib import Path
 from random import Random
 
 from faker import Faker
@@ -28,8 +29,8 @@ Dictated by: {full}    Transcribed: {date}
 cc: {full}, {full} and Dr. {last}
 Primary care provider is {full}, who practises at {hospital}.
 I spoke with {first}, the patient's {relative}, on {date} about the plan.
-Thank you, Dr. {last}, for allowing us to take part in the care of this pleasant {young}-year-old.
-{full} is a {young} year old with a history of hypertension.
+Thank you, Dr. {last}, for allowing us to take part in the care of this pleasant {age}-year-old.
+{full} is a {age} year old with a history of hypertension.
 {last} was discussed at the tumour board on {date}.
 The {relative}, {full}, consents to the procedure.
 Emergency contact {full} ({relative}), {phone}
@@ -42,9 +43,9 @@ Mrs {last} and her {relative} {first} were present.
 He was brought in by his {relative} {first} from {city}.
 She grew up in {city} and worked for {employer} until {date}.
 Employed at {employer} as a driver.
-{full}, {over89} years of age, was found on the floor.
-A {over89}-year-old widow from {city}.
-He is now {over89} and lives alone at {street}.
+{full}, {age} years of age, was found on the floor.
+A {age}-year-old widow from {city}.
+He is now {age} and lives alone at {street}.
 Home address {street}, {city} {zip}.
 Mail the results to {street}, {city}, or call {phone}.
 Records were requested from {hospital}, fax {phone2}.
@@ -102,6 +103,24 @@ Miss {last} denies chest pain, nausea and vomiting.
 Followed by {last} for Parkinson's disease and by {last} for Crohn's disease.
 {first}'s potassium was {n} and his glucose {n}.
 Will {first} be able to walk? asked {first}'s {relative}.
+Age: {age}
+{age} y/o F with fever and cough.
+{age} yo man, former smoker.
+Pt is {age}, independent, walks with a stick.
+The patient is a {age} year old woman who fell in the garden.
+Turned {age} last month.
+Patient, age {age}, sleeps well.
+A {age}-year-old with diabetes, on insulin, was admitted for observation.
+Lives with her {relative}, aged {age}.
+No acute distress. Alert and oriented.
+Continue aspirin, start heparin, hold metformin.
+He may return in May if the pain comes back, and will be seen sooner if needed.
+Chest clear. Abdomen soft. Strength is full in both arms.
+What should I do when the wound opens again?
+Please take one tablet with water in the morning and one at night.
+The committee discussed the budget, the new building and the summer party.
+It rained all week, so the game was moved and nobody complained.
+Dark blue shoes, a red hat and two old maps were on the table.
 """,
     "validation": """
 Physician of record: {full}
@@ -112,7 +131,7 @@ Her {relative} ({full}) drove her here on {date}.
 {first} feels better today and wants to go home.
 Proxy: {full}, telephone {phone}
 Reviewed and approved by {last}, {date}.
-This {over89} year-old came with {first}, a {relative}.
+This {age} year-old came with {first}, a {relative}.
 Resides at {street}, {city}, postcode {zip}.
 He retired from {employer} in {city}.
 The clinic fax is {phone2}; its manager is {full}.
@@ -133,12 +152,20 @@ Order reference {case}
 Good morning, this is {full}, I live at {street} in {city}.
 Is {first} allowed to eat? My {relative} {first} wants to know.
 Sincerely yours, {first} {last}
-{last} {first}, {date}, {young} y
+{last} {first}, {date}, {age} y
 Counselled {first} about smoking, Foley catheter removed, Lewy body disease unlikely.
 Handed over to {last} and {last}.
+Lady of {age} years, referred for dizziness.
+{age} years old, male, no complaints.
+He is {age} and drives.
+Wound dry. Sutures out. Diet as tolerated.
+She would like to know whether the new tablets make her tired.
+Books, chairs and a lamp were sold at the market.
 """,
 }  # fmt: skip
 
+WORDS = Path(__file__).parents[1] / "phi" / "words.txt"  # of the rules: ordinary words, drugs, eponyms; no names
+ORDINARY = 0.35  # the share of lines of ordinary words
 RELATIVES = "mother father wife husband son daughter aunt uncle niece nephew cousin neighbour friend partner brother sister".split()
 DATES = (
     "%m/%d/%Y", "%m/%d/%y", "%d/%m/%Y", "%Y-%m-%d", "%d.%m.%Y", "%d %B %Y", "%B %d, %Y", "%d %b %Y", "%b %d, %Y", "%B %d", "%b %d", "%m/%d",
@@ -154,9 +181,9 @@ HOSPITALS = (
     "{} Infirmary",
 )
 EMPLOYERS = ("{} Logistics", "{} & Sons", "{} Foods", "{} Elementary School", "{} Steel Works", "{} Bakery")
-KINDS = {  # of a slot; those of the other slots identify nobody
+KINDS = {  # of a slot; those of the other slots identify nobody, nor does an age under 90
     "full": "NAME", "first": "NAME", "last": "NAME", "city": "PLACE", "street": "PLACE", "zip": "PLACE", "hospital": "PLACE", "employer": "PLACE",
-    "date": "DATE", "over89": "AGE", "phone": "PHONE", "phone2": "FAX", "email": "EMAIL", "url": "URL", "ip": "IP", "ssn": "SSN", "record": "MRN",
+    "date": "DATE", "age": "AGE", "phone": "PHONE", "phone2": "FAX", "email": "EMAIL", "url": "URL", "ip": "IP", "ssn": "SSN", "record": "MRN",
     "policy": "PLAN", "digits": "ACCOUNT", "card": "ACCOUNT", "iban": "ACCOUNT", "licence": "LICENCE", "plate": "VEHICLE", "vin": "VEHICLE",
     "serial": "DEVICE", "image": "PHOTO", "case": "OTHER_ID",
 }  # fmt: skip
@@ -168,7 +195,12 @@ SLOT = re.compile(r"\{(\w+)\}")
 
 
 def sentence(part: str, rng: Random) -> tuple[str, list[Span]]:
-    """One sentence of a part with its slots filled, and the spans of its identifiers; seldom in capitals or lower case."""
+    """One sentence of a part with its slots filled, and the spans of its identifiers; seldom in capitals or lower case.
+
+    Some are ordinary words in no order: without them, the detector would take any word that the corpus' prose lacks for a name.
+    """
+    if rng.random() < ORDINARY:
+        return _ordinary(rng), []
     template = rng.choice(_templates(part))
     pieces, spans, length, place = [], [], 0, 0
     for slot in SLOT.finditer(template):
@@ -177,12 +209,37 @@ def sentence(part: str, rng: Random) -> tuple[str, list[Span]]:
         start, place = length + len(before), slot.end()
         length = start + len(value)
         pieces += [before, value]
-        if slot[1] in KINDS:
+        if slot[1] in KINDS and (slot[1] != "age" or int(value) >= 90):
             spans.append(Span(start, length, KINDS[slot[1]]))
     text = "".join(pieces) + template[place:]
     changed = rng.choices((text, text.lower(), text.upper()), (0.85, 0.1, 0.05))[0]
     # A few letters change their number when they change their case; such a sentence stays as it is.
     return (changed if len(changed) == len(text) else text), spans
+
+
+def _ordinary(rng: Random) -> str:
+    """Words, drugs and eponyms from the rules' own list, with numbers and measurements among them."""
+    words = []
+    for _ in range(rng.randint(4, 14)):
+        word = rng.choice(_words())
+        if rng.random() < 0.12:
+            word += rng.choice(
+                (
+                    f" {rng.randrange(2, 400)}",
+                    f" {rng.randrange(90, 200)}/{rng.randrange(50, 99)}",
+                    f" {rng.randrange(1, 90) / 10}",
+                    f" {rng.randrange(5, 900)} mg",
+                    f" {rng.randrange(1, 100)}%",
+                )
+            )
+        words.append(word + rng.choices(("", ",", ".", ":"), (0.8, 0.1, 0.07, 0.03))[0])
+    line = " ".join(words)
+    return rng.choices((line[0].upper() + line[1:], line, line.title(), line.upper()), (0.6, 0.2, 0.1, 0.1))[0] + "."
+
+
+@cache
+def _words() -> list[str]:
+    return WORDS.read_text("utf-8").split()
 
 
 @cache
@@ -258,8 +315,7 @@ def _code(slot: str, part: str, rng: Random) -> str:
         )
     return {
         "ip": lambda: ".".join(str(rng.randrange(1, 255)) for _ in range(4)),
-        "over89": lambda: str(rng.randrange(90, 108)),
-        "young": lambda: str(rng.randrange(18, 90)),
+        "age": lambda: str(rng.randrange(90, 108) if rng.random() < 0.5 else rng.randrange(18, 90)),
         "n": lambda: str(rng.randrange(2, 300)),
         "relative": lambda: rng.choice(RELATIVES),
     }[slot]()

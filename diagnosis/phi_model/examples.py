@@ -15,8 +15,8 @@ from diagnosis.phi_model.carriers import sentence
 
 PARTS = {"train": 0.5, "validation": 0.25, "test": 0.25}  # shares of the patients
 EXCERPT = 12  # lines of a note: enough clinical prose to stand around the invented sentences
-INSERTED = (4, 12)  # invented sentences that an excerpt is given
-ALONE = (1, 5)  # sentences of a text that is made of nothing else
+INSERTED = (6, 16)  # invented sentences that an excerpt is given
+ALONE = (1, 6)  # sentences of a text that is made of nothing else
 ALONE_SHARE = 1 / 3  # of such texts, beside each part's notes
 
 Text = tuple[str, list[Span]]
@@ -27,6 +27,7 @@ def deal(notes: Path, gold: Path, seed: int, most: int) -> dict[str, str]:
 
     Only notes with gold spans take part: of the others nobody knows what they hold. Raises UserError where a part is empty.
     """
+    Gold(gold)  # raises where the file will not do
     annotated = set(pq.read_table(gold, columns=["note_id"])["note_id"].to_pylist())
     if not annotated:
         raise UserError(
