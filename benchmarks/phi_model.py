@@ -9,6 +9,7 @@ the other; the detector has learned from neither.
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from itertools import islice
@@ -79,9 +80,9 @@ def trained(work: Path = WORK) -> Path:
     folder, noted = work / "models" / "detector", work / "key"
     if folder.exists() and noted.exists() and noted.read_text() == key:
         return folder
+    shutil.rmtree(work, ignore_errors=True)
     for path in INPUTS:
         (work / path).parent.mkdir(parents=True, exist_ok=True)
-        (work / path).unlink(missing_ok=True)
         (work / path).symlink_to(ROOT / path)
     with open(work / "params.yaml", "w") as stream:
         YAML().dump(params, stream)

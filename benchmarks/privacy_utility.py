@@ -13,6 +13,8 @@ from functools import partial
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -44,7 +46,7 @@ COLOURS = {"surrogate": "#1f3b57", "mask": "#c8741a"}
 LEAKS = {
     "token": "identifying words left, %",
     "note": "notes with any left, %",
-    "origin": "name words left, by origin of the name, %",
+    "origin": "name words left, %\n(bar: name origins, best to worst; sign: worst)",
 }
 SCORES = {"macro_f1": "macro-F1", "ece": "ECE", "brier": "Brier score"}
 
@@ -191,41 +193,57 @@ def draw(settings: list[dict]) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(SCORES), len(LEAKS), sharey="row", sharex="col")
     figure.suptitle("Privacy against utility on the embedded corpus, validation shard", x=0.01, ha="left", fontsize=13)
-    plain, rest = settings[0], settings[1:]
-    marks = dict(zip(dict.fromkeys(s["detector"] for s in rest), "sovD^<>PX*dhp", strict=False))
+    plain, marks = settings[0], marks_of(settings[1:])
     for row, (metric, title) in enumerate(SCORES.items()):
         for column, (leak, label) in enumerate(LEAKS.items()):
-            panel = axes[row, column]
-            band = plain["interval"][metric]
+            panel, band = axes[row, column], plain["interval"][metric]
             panel.axhspan(band["low"], band["high"], color="#eef0f2", zorder=0)
             panel.axhline(plain["scores"][metric], color="#8a8f98", linewidth=1, linestyle="--", zorder=1)
-            for setting in settings:
-                colour, mark = COLOURS.get(setting["replacement"], "#8a8f98"), marks.get(setting["detector"], "_")
+            for setting in settings[1:]:
+                mark, colour = marks[setting["detector"]], COLOURS[setting["replacement"]]
                 left, y = setting["leakage"][leak], setting["scores"][metric]
                 if leak == "origin":
-                    low, high = 100 * min(left.values()), 100 * max(left.values())
-                    panel.plot([low, high], [y, y], color=colour, linewidth=1.2, alpha=0.7)
+                    panel.plot(
+                        [100 * min(left.values()), 100 * max(left.values())],
+                        [y, y],
+                        color=colour,
+                        linewidth=0.8,
+                        alpha=0.5,
+                    )
                     left = max(left.values())
                 panel.plot(
-                    100 * left, y, mark, color=colour, markersize=7, markeredgecolor="white", markeredgewidth=0.5
+                    100 * left, y, marker=mark, color=colour, markersize=15 if "^" in mark else 10, markeredgewidth=0.3
                 )
-            panel.set_xscale("symlog", linthresh=0.1)
-            panel.set_xlim(-0.02, 150)
-            panel.set_xticks([0, 0.1, 1, 10, 100], ["0", "0.1", "1", "10", "100"])
+            panel.set_xscale("symlog", linthresh=0.01)
+            panel.set_xlim(-0.003, 150)
+            panel.set_xticks([0, 0.01, 0.1, 1, 10, 100], ["0", "0.01", "0.1", "1", "10", "100"])
             panel.grid(axis="x", color="#e3e5e8")
             panel.spines[["top", "right"]].set_visible(False)
             if row == len(SCORES) - 1:
-                panel.set_xlabel(label + (" (bar: all origins; mark: worst)" if leak == "origin" else ""), fontsize=10)
+                panel.set_xlabel(label, fontsize=10)
             if not column:
                 panel.set_ylabel(title, fontsize=11)
-    legend = [axes[0, 0].plot([], [], mark, color="#333333", label=name)[0] for name, mark in marks.items()]
-    legend += [
-        axes[0, 0].plot([], [], "s", color=colour, label=f"replaced by {name}")[0] for name, colour in COLOURS.items()
+    handles = [
+        Line2D([], [], linestyle="", marker=mark, color="#333333", markersize=9, label=name)
+        for name, mark in marks.items()
     ]
-    legend += [axes[0, 0].plot([], [], "--", color="#8a8f98", label="nothing replaced, 95 % interval")[0]]
-    figure.legend(handles=legend, loc="outside right upper", frameon=False, fontsize=10)
+    handles += [Patch(color=colour, label=f"replaced by {name}") for name, colour in COLOURS.items()]
+    handles += [
+        Line2D([], [], linestyle="--", color="#8a8f98", label="nothing replaced"),
+        Patch(color="#eef0f2", label="its 95 % interval"),
+    ]
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=10)
     with written_aside(PLOT) as partial_path:
         figure.savefig(partial_path, format="png", metadata={"Software": None})
+
+
+def marks_of(settings: list[dict]) -> dict[str, str]:
+    """A sign a detector: R the rules, 1, 2, ... the model from a high threshold to a low, 1+, 2+, ... the same beside the rules."""
+    names = list(dict.fromkeys(setting["detector"] for setting in settings))
+    numbers = {name.removeprefix("model "): n for n, name in enumerate((x for x in names if x.startswith("model")), 1)}
+    marks = {name: "$R$" for name in names if name == "rules"}
+    marks |= {f"model {name}": f"${number}$" for name, number in numbers.items()}
+    return marks | {name: f"${numbers[name.removeprefix('both ')]}^+$" for name in names if name.startswith("both")}
 
 
 def table(settings: list[dict]) -> str:

@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT, default_params, merged
+from conftest import ROOT, SHARED_DATA, default_params, merged, needs_shared_data
 from ruamel.yaml import YAML
 from transformers import AutoTokenizer
 
+from benchmarks.phi_model import read_presidio, sentence_scores, touch
 from diagnosis.corpora.gold import SCHEMA as GOLD_SCHEMA
 from diagnosis.notes import note_writer
 from diagnosis.phi.spans import Span
@@ -317,6 +318,32 @@ def test_a_detector_that_is_off_missing_or_broken_is_one_line(stage, folder, det
     code, line = stage("deidentify", changes)
     assert code == 1 and "models/detector/config.json does not exist" in line
     assert not Path("data/deidentified.parquet").exists() and not Path("metrics/deidentify.json").exists()
+
+
+# The benchmark --------------------------------------------------------------------------------------------------------
+
+
+@needs_shared_data
+def test_presidio_sentences_are_halved_by_template_and_spans_lie_on_words():
+    path = SHARED_DATA / "deid_presidio" / "synth_dataset_v2.json"
+    halves = read_presidio(path)
+    template = {row["full_text"]: row["template_id"] for row in json.loads(path.read_text())}
+    first, second = ({template[text] for text, _, _ in rows} for rows in halves.values())
+    assert sum(map(len, halves.values())) == 1500 and not first & second and min(len(first), len(second)) > 80
+    spans = [(text, span) for rows in halves.values() for text, gold, _ in rows for span in gold]
+    assert len(spans) == 2863 - 250 - 92 - 74 - 55  # all but organisations, titles, ages and nationalities
+    assert all(touch(words_of(text), [span]).any() for text, span in spans)
+
+
+def test_sentence_scores_by_hand():
+    """Of Ann Lee only Lee is found; Acme, of a kind that does not count, is found too, and so is one ordinary word."""
+
+    class Finds:
+        def find(self, texts):
+            return [[Span(4, 7, "NAME"), Span(11, 15, "NAME"), Span(16, 22, "NAME")] for _ in texts]
+
+    rows = [("Ann Lee of Acme called", [Span(0, 7, "NAME")], [Span(11, 15, "ORGANIZATION")])]
+    assert sentence_scores(Finds(), rows)["model"] == {"recall": 0.5, "precision": 0.5}
 
 
 def test_default_is_off():
