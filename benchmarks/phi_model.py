@@ -12,11 +12,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from ruamel.yaml import YAML
+from tqdm import tqdm
 
 from diagnosis.corpora.corpus import Tally
 from diagnosis.corpora.mtsamples import open_mtsamples
@@ -26,7 +28,7 @@ from diagnosis.phi.detector import find as find_by_rules
 from diagnosis.phi.score import Score
 from diagnosis.phi.spans import Span
 from diagnosis.phi_model.examples import deal, read_parts
-from diagnosis.phi_model.inference import Detector, beside, load_detector
+from diagnosis.phi_model.inference import Detector, beside, load_detector, spans_of
 from diagnosis.phi_model.windows import words_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +37,9 @@ WORK = ROOT / "logs" / "phi_model"
 RESULTS = ROOT / "benchmarks" / "phi_model.json"
 INPUTS = ("data/notes.parquet", "data/gold_spans.parquet", "models/base")
 MTSAMPLES_NOTES = 200
+THRESHOLDS = (0.99, 0.9, 0.5, 0.1)  # of the model, beside the one that its validation set
+
+MEASURES = {"recall": "recall", "precision": "precision", "notes_clean": "notes clean", "touched": "words touched"}
 
 HIPAA = {  # presidio's kinds that are identifiers of HIPAA; GPE has states and countries in it, which are none
     "PERSON": "NAME", "STREET_ADDRESS": "PLACE", "GPE": "PLACE", "ZIP_CODE": "PLACE", "DATE_TIME": "DATE", "PHONE_NUMBER": "PHONE",
@@ -61,9 +66,7 @@ def main():
     # ---- real notes, de-identified already: what is touched there is mostly no identifier
     rows = open_mtsamples(DATA / "mtsamples").rows(Tally())
     texts = sorted({row["text"] for row in islice(rows, 10 * MTSAMPLES_NOTES)})[:MTSAMPLES_NOTES]
-    results["mtsamples"] = {
-        name: {"touched": share_touched(texts, spans)} for name, spans in findings(detector, texts).items()
-    }
+    results["mtsamples"] = {name: {"touched": share_touched(texts, spans)} for name, spans in findings(detector, texts)}
     write_json(RESULTS, results)
     print(table(results))
 
@@ -96,17 +99,34 @@ def default_params() -> dict:
     return YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
 
 
-def findings(detector: Detector, texts: list[str]) -> dict[str, list[list[Span]]]:
-    """The spans of each text by rules, model and both."""
-    rules, model = [find_by_rules(text) for text in texts], detector.find(texts)
-    both = [beside(text, *found) for text, *found in zip(texts, rules, model, strict=True)]
-    return {"rules": rules, "model": model, "both": both}
+def findings(detector: Detector, texts: list[str]) -> Iterator[tuple[str, list[list[Span]]]]:
+    """Yield each setting's name with its spans of every text: rules, and model and both at the thresholds."""
+    rules, words = [find_by_rules(text) for text in texts], [words_of(text) for text in texts]
+    likely = [
+        found
+        for start in tqdm(range(0, len(texts), 20), unit=" batches", desc="model")
+        for found in detector.probabilities(texts[start : start + 20], words[start : start + 20])
+    ]
+    yield "rules", rules
+    for threshold in thresholds(detector):
+        model = [spans_of(*found, threshold) for found in zip(texts, words, likely, strict=True)]
+        yield named("model", threshold, detector), model
+        yield named("both", threshold, detector), [beside(*found) for found in zip(texts, rules, model, strict=True)]
+
+
+def thresholds(detector: Detector) -> list[float]:
+    """From high to low; the one that validation set is among them."""
+    return sorted({*THRESHOLDS, detector.threshold}, reverse=True)
+
+
+def named(kind: str, threshold: float, detector: Detector) -> str:
+    return f"{kind} {threshold:.2g}{' (chosen)' * (threshold == detector.threshold)}"
 
 
 def corpus_scores(detector: Detector, notes: list[tuple[str, list]]) -> dict:
     """Recall, precision, clean notes and the recall of names by origin, of notes with gold (span, origin)."""
     results = {}
-    for name, spans in findings(detector, [text for text, _ in notes]).items():
+    for name, spans in findings(detector, [text for text, _ in notes]):
         score = Score()
         for (text, gold), found in zip(notes, spans, strict=True):
             score.add(text, gold, found)
@@ -131,7 +151,7 @@ def read_presidio(path: Path) -> dict[str, list[tuple[str, list[Span], list[Span
 def sentence_scores(detector: Detector, rows: list[tuple[str, list[Span], list[Span]]]) -> dict:
     """Type-blind recall and precision of words; words of spans of other kinds count neither as found nor as missed."""
     results = {}
-    for name, spans in findings(detector, [text for text, _, _ in rows]).items():
+    for name, spans in findings(detector, [text for text, _, _ in rows]):
         hits = planted = touched = 0
         for (text, gold, other), found in zip(rows, spans, strict=True):
             words = words_of(text)
@@ -139,7 +159,7 @@ def sentence_scores(detector: Detector, rows: list[tuple[str, list[Span], list[S
             hits += int((true & seen).sum())
             planted += int(true.sum())
             touched += int((seen & (true | ~touch(words, other))).sum())
-        results[name] = {"recall": hits / planted, "precision": hits / touched}
+        results[name] = {"recall": hits / planted, "precision": hits / touched if touched else None}
     return results
 
 
@@ -154,13 +174,14 @@ def share_touched(texts: list[str], spans: list[list[Span]]) -> float:
 
 
 def table(results: dict) -> str:
-    """The results as Markdown."""
-    lines = ["| texts | measure | rules | model | both |", "|---|---|---|---|---|"]
-    for texts, by_detector in results.items():
-        for measure in ("recall", "precision", "notes_clean", "touched"):
-            if measure in by_detector["rules"]:
-                values = " | ".join(f"{by_detector[name][measure]:.4f}" for name in ("rules", "model", "both"))
-                lines.append(f"| {texts} | {measure} | {values} |")
+    """The results as Markdown: a row a setting."""
+    columns = [(texts, measure) for texts in results for measure in MEASURES if measure in results[texts]["rules"]]
+    lines = ["| | " + " | ".join(f"{texts}: {MEASURES[measure]}" for texts, measure in columns) + " |"]
+    lines.append("|---" * (1 + len(columns)) + "|")
+    for name in results[columns[0][0]]:
+        lines.append(
+            f"| {name} | " + " | ".join(f"{results[texts][name][measure]:.4f}" for texts, measure in columns) + " |"
+        )
     return "\n".join(lines)
 
 

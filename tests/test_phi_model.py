@@ -223,7 +223,7 @@ def test_off_is_a_marker_without_torch(folder):
 def test_trained_saved_and_loaded_it_finds_the_same(trained, tiny_model):
     metrics = json.loads(Path("metrics/finetune_detector.json").read_text())
     assert metrics["notes"] == {"train": 12, "validation": 12, "test": 12}
-    assert metrics["validation"]["recall"] >= 0.995 and math.isfinite(metrics["train"]["loss"])
+    assert metrics["validation"]["recall"] >= 0.99 and math.isfinite(metrics["train"]["loss"])
     assert set(metrics["test"]["by_kind"]) == {"NAME", "PHONE"}
     card = json.loads((DETECTOR / "detector.json").read_text())
     assert card["threshold"] == pytest.approx(metrics["threshold"], abs=1e-6) and card["data_use"]["public"]
@@ -339,11 +339,18 @@ def test_sentence_scores_by_hand():
     """Of Ann Lee only Lee is found; Acme, of a kind that does not count, is found too, and so is one ordinary word."""
 
     class Finds:
-        def find(self, texts):
-            return [[Span(4, 7, "NAME"), Span(11, 15, "NAME"), Span(16, 22, "NAME")] for _ in texts]
+        threshold = 0.5
+
+        def probabilities(self, texts, words):
+            likely = np.zeros((5, len(LABELS)))  # Ann Lee of Acme called
+            likely[:, 0] = [0.6, 0.3, 1.0, 0.0, 0.4]
+            likely[:, 1] = 1 - likely[:, 0]
+            return [likely for _ in texts]
 
     rows = [("Ann Lee of Acme called", [Span(0, 7, "NAME")], [Span(11, 15, "ORGANIZATION")])]
-    assert sentence_scores(Finds(), rows)["model"] == {"recall": 0.5, "precision": 0.5}
+    scores = sentence_scores(Finds(), rows)
+    assert scores["model 0.5 (chosen)"] == {"recall": 0.5, "precision": 0.5}
+    assert scores["model 0.1"] == {"recall": 1.0, "precision": pytest.approx(2 / 3)}
 
 
 def test_default_is_off():

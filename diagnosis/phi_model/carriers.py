@@ -103,6 +103,25 @@ Miss {last} denies chest pain, nausea and vomiting.
 Followed by {last} for Parkinson's disease and by {last} for Crohn's disease.
 {first}'s potassium was {n} and his glucose {n}.
 Will {first} be able to walk? asked {first}'s {relative}.
+Dr. {full} of {hospital} agrees with this plan.
+Attending surgeon {full}, {hospital}, was informed.
+Second opinion: {last}, {hospital}
+Transfer accepted by {hospital}, Dr. {last}.
+Examined {first} with the interpreter.
+Told {last} to return if the fever comes back.
+Helped {first} out of bed, gave {first} tea.
+Called {full} about the biopsy and left a message.
+Kind regards, {full}
+Yours faithfully, {first} {last}
+{last} slept well and ate breakfast.
+{first} was cheerful this morning, his {relative} less so.
+Can {first} take the tablets with milk? My {relative} {first} says no.
+Login came from {ip} at night, then from {ip}.
+Server {ip} sent the results.
+Van with plate {plate} at the gate, another tagged {plate}
+Camera file {image}, uploaded by {full}
+{age} years of age, female, no fever.
+Gentleman, {age}, known to {hospital}.
 Age: {age}
 {age} y/o F with fever and cough.
 {age} yo man, former smoker.
