@@ -24,6 +24,8 @@ bench: real              ## and the side-by-side measurements of the docs (minut
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.leakage
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.context
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.cleaning
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.phi_model
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.privacy_utility
 
 ui: .venv/installed      ## the experiments in MLflow, http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"

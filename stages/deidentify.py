@@ -18,9 +18,11 @@ from diagnosis.phi.keys import read_key
 from diagnosis.phi.known_fields import read_known_fields
 from diagnosis.phi.score import NO_MEASURES, Gold, Score
 from diagnosis.phi.surrogates import Masks, Surrogates
+from diagnosis.phi_model.card import read_card
 
 NOTES = Path("data/notes.parquet")
 GOLD = Path("data/gold_spans.parquet")
+DETECTOR = Path("models/detector")
 DEIDENTIFIED = Path("data/deidentified.parquet")
 METRICS = Path("metrics/deidentify.json")
 REKEYED = ["note_id", "patient_id", "encounter_id", "duplicate_cluster"]
@@ -34,6 +36,7 @@ BASES = {
 
 class DeidentifyParams(Params):
     key_file: Path
+    detector: Literal["rules", "model", "both"]
     known_fields: Path
     profile: Literal["safe_harbor", "shifted", "limited_dataset"]
     replace: Literal["surrogate", "mask", "blank"]
@@ -46,6 +49,7 @@ def main():
     key, gold, score = read_key(params.key_file, metadata.get("data_use", {})), Gold(GOLD), Score()
     if not total:
         raise UserError(f"{NOTES} has no notes: see in metrics/ingest.json what was left out")
+    find = finder(params.detector)
     fields = read_known_fields(params.known_fields)
     if params.replace == "surrogate":
         replacement = Surrogates(key, params.max_date_shift_days, params.profile)
@@ -58,8 +62,8 @@ def main():
     patients = set()
     with tempfile.TemporaryFile("w+") as seen, tqdm(total=2 * total, unit=" notes", desc="deidentify") as bar:
         for batch in read_notes(NOTES, ["note_id", "patient_id", *TEXTS]):
-            for note in batch:
-                results = [detect(note[column] or "") for column in TEXTS]
+            columns = [find([note[column] or "" for note in batch]) for column in TEXTS]
+            for note, *results in zip(batch, *columns, strict=True):
                 for _, own in results:
                     known[patient_of(note)].update(own)
                 patients.add(patient_of(note))
@@ -111,6 +115,29 @@ def evidence(params: DeidentifyParams, found: Counter) -> dict:
         "offset_days": params.max_date_shift_days if shifted else None,
         "offsets": 2 * params.max_date_shift_days if shifted else None,
     }
+
+
+def finder(detector: str):
+    """A function from texts to what is found in each: its spans, and what of them to look for in the patient's other texts.
+
+    What the model finds is looked for nowhere else: it reads each text by itself, and its errors would spread.
+    """
+    if detector == "rules":
+        return lambda texts: [detect(text) for text in texts]
+    read_card(DETECTOR)
+    from diagnosis.phi_model.inference import beside, load_detector  # torch, which the rules do without
+
+    model = load_detector(DETECTOR)
+
+    def find(texts: list[str]) -> list[tuple[list, Known]]:
+        rules = [detect(text) if detector == "both" else ([], Known()) for text in texts]
+        guesses = model.find(texts)
+        return [
+            (beside(text, spans, guessed), known)
+            for text, (spans, known), guessed in zip(texts, rules, guesses, strict=True)
+        ]
+
+    return find
 
 
 def patient_of(note: dict) -> str:
