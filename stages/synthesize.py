@@ -66,7 +66,10 @@ def main():
     planted, classes, kinds, origins = Counter(), Counter(), Counter(), Counter()
     files = mimic4_files if params.form == "mimic4" else mimic3_files
     columns = files.COLUMNS | (mimic4_files.RADIOLOGY if params.form == "mimic4" and params.radiology_rate else {})
-    with written_aside(SYNTHETIC) as partial, open_tables(partial, columns, files.NOTES) as tables:
+    with (
+        written_aside(SYNTHETIC) as partial,
+        open_tables(partial, columns, [name for name in files.NOTES if name in columns]) as tables,
+    ):
         files.write_titles(tables)
         patients = patients_of(
             cohort,

@@ -6,10 +6,10 @@ from diagnosis.files import sha256
 
 
 def marker(notes: Path) -> str:
-    """The first line of the truth/README.md beside invented notes."""
+    """A line of the truth/README.md beside invented notes, one for each of their files."""
     return f"Notes invented by the stage synthesize, SHA-256 of their file: {sha256(notes)}"
 
 
 def is_marked(readme: Path, notes: Path) -> bool:
     """Whether `readme` has the marker of the file `notes` as it is now."""
-    return readme.is_file() and readme.read_bytes().partition(b"\n")[0].strip() == marker(notes).encode()
+    return readme.is_file() and marker(notes).encode() in map(bytes.strip, readme.read_bytes().split(b"\n"))

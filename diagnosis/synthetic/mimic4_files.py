@@ -15,7 +15,7 @@ COLUMNS = {
     "note/discharge": "note_id subject_id hadm_id note_type note_seq charttime storetime text",
 }
 RADIOLOGY = {"note/radiology": COLUMNS["note/discharge"]}  # where there are reports
-NOTES = "note/discharge"
+NOTES = ("note/discharge", "note/radiology")
 
 
 def write_titles(tables: Tables) -> None:

@@ -46,8 +46,8 @@ class Tables:
 
 
 @contextmanager
-def open_tables(folder: Path, columns: dict[str, str], notes: str):
-    """Yield Tables that write `columns` and the truth as .csv.gz below `folder`; in the end the table `notes` is marked as
+def open_tables(folder: Path, columns: dict[str, str], notes: list[str]):
+    """Yield Tables that write `columns` and the truth as .csv.gz below `folder`; in the end the tables `notes` are marked as
     invented.
 
     No time or name goes into the gzip headers: same rows, same bytes.
@@ -63,7 +63,8 @@ def open_tables(folder: Path, columns: dict[str, str], notes: str):
             writers[name] = csv.writer(text, lineterminator="\n")
             writers[name].writerow(header.split())
         yield Tables(writers)
-    (folder / "truth" / "README.md").write_text(f"{marker(folder / f'{notes}.csv.gz')}\n\n{README}", "utf-8")
+    markers = "\n".join(marker(folder / f"{name}.csv.gz") for name in notes)
+    (folder / "truth" / "README.md").write_text(f"{markers}\n\n{README}", "utf-8")
 
 
 def write_marks(tables: Tables, note_id, note: Note) -> None:
