@@ -22,6 +22,8 @@ bench: real              ## and the side-by-side measurements of the docs (minut
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.near_duplicates
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.scaling
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.leakage
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.context
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.cleaning
 
 ui: .venv/installed      ## the experiments in MLflow, http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"

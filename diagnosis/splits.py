@@ -2,6 +2,7 @@
 
 import hashlib
 import heapq
+import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 
@@ -135,6 +136,35 @@ def official(
     for row, name in zip(train, dealt, strict=True):
         shard[row] = name
     return shard, {name: left[name] for name in SHARDS[:3]}
+
+
+SHIFTED_OR_EXACT = re.compile(
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|(?<!\d)2[1-9]\d\d(?!\d)"
+)  # a whole date; a year from 2100 on
+
+
+def by_period(periods: Sequence[str | None], test_periods: Sequence[str], corpus: str | None) -> list[str | None]:
+    """test for the notes of `test_periods`, train for those of others, None for those without: a split for `official`.
+
+    Raises UserError where the periods are none that can be compared between patients, or do not have the test periods.
+    Other values than the params' own are not shown: a column mapped by mistake may hold names.
+    """
+    if not any(periods):
+        raise UserError(
+            f"split.test_periods is set, but no note of {corpus} has a period: dates shifted by patient, as MIMIC-III's are, "
+            "allow no split by time; set split.test_periods to []"
+        )
+    if wrong := sum(bool(period and SHIFTED_OR_EXACT.search(period)) for period in periods):
+        raise UserError(
+            f"split.test_periods is set, but the periods of {wrong} notes are exact dates or years from 2100 on: dates shifted by "
+            "patient, as MIMIC's are, allow no split by time; map a coarse period that holds for all patients"
+        )
+    for period in test_periods:
+        if period not in periods:
+            raise UserError(f"split.test_periods has {period!r}, but no note is of that period: check its spelling")
+    if not set(periods) - {None, *test_periods}:
+        raise UserError("split.test_periods has every period that there is: leave some of them to train")
+    return [None if not period else "test" if period in test_periods else "train" for period in periods]
 
 
 def vocabulary(train_labels: Sequence[Sequence[str]], min_notes: int, top_k: int | None) -> list[str]:

@@ -8,12 +8,12 @@ from pydantic import Field, field_validator
 from tqdm import tqdm
 
 from diagnosis.errors import UserError, run
-from diagnosis.files import read_json, write_json
+from diagnosis.files import write_json
 from diagnosis.notes import note_writer, open_notes, read_metadata, read_notes
 from diagnosis.params import Params
-from diagnosis.text.billing import without_codes
-from diagnosis.text.label_mentions import Mentions
+from diagnosis.text.answers import Answers
 from diagnosis.text.normalise import normalise, without_numbers, without_punctuation, without_stop_words
+from diagnosis.text.rewrite import Rewriting
 from diagnosis.text.sections import NAMES, cut
 from diagnosis.text.units import standardise
 
@@ -30,6 +30,11 @@ class CleanParams(Params):
     strip_codes: bool
     mask_label_mentions: Literal["none", "affirmed", "all"]
     standardise: bool
+    repair_spelling: bool
+    expand_abbreviations: bool
+    normalise_concepts: bool
+    concepts: Path
+    context: Literal["none", "mark", "drop"]
     remove_stop_words: bool
     lowercase: bool
     remove_numbers: bool
@@ -46,17 +51,20 @@ class CleanParams(Params):
 
 def main():
     params = CleanParams.load("clean")
+    concepts = params.concepts if params.normalise_concepts else None
+    rewrite = Rewriting(params.repair_spelling, params.expand_abbreviations, concepts, params.context)
     metadata, total = read_metadata(DEIDENTIFIED), open_notes(DEIDENTIFIED).metadata.num_rows
     notes, characters, cut_characters, by_class = Counter(), Counter(), Counter(), defaultdict(Counter)
-    answers = Answers(params)
+    answers = Answers(params.strip_codes, params.mask_label_mentions, TITLES)
     with note_writer(CLEAN, metadata) as clean, tqdm(total=total, unit=" notes", desc="clean") as bar:
         for batch in read_notes(DEIDENTIFIED):
             kept = []
             for note in batch:
                 text = normalise(note["text"])
                 visible, cut_by_section = cut(text, params.visible_at, params.cut_sections)
-                note["text"] = reduced(answers.hidden(visible), params)
-                note["text_pair"] = note["text_pair"] and reduced(answers.hidden(normalise(note["text_pair"])), params)
+                note["text"] = reduced(answers.hidden(visible), params, rewrite)
+                pair = note["text_pair"] and answers.hidden(normalise(note["text_pair"]))
+                note["text_pair"] = pair and reduced(pair, params, rewrite)
 
                 emptied, length = not note["text"], {"read": len(text), "cut": sum((cut_by_section or {}).values())}
                 notes.update(read=1, without_sections=cut_by_section is None, emptied=emptied)
@@ -74,32 +82,15 @@ def main():
                 if total
                 else f"{DEIDENTIFIED} has no notes: see in metrics/ingest.json what was left out"
             )
-    write_json(METRICS, measures(notes, characters, cut_characters, by_class, params.min_count) | answers.counts)
+    metrics = measures(notes, characters, cut_characters, by_class, params.min_count)
+    write_json(METRICS, metrics | answers.counts | {"rewritten": rewrite.counts()})
 
 
-class Answers:
-    """Hides codes and names of diagnoses in what stays of a note, where the params say so, and counts them."""
-
-    def __init__(self, params: CleanParams):
-        self._strip, self._mask = params.strip_codes, params.mask_label_mentions
-        self._mentions = Mentions(read_json(TITLES)) if self._mask != "none" else None
-        self.counts = {"codes_stripped": 0} if self._strip else {}
-        self.counts |= {"label_mentions_masked": 0} if self._mentions else {}
-
-    def hidden(self, text: str) -> str:
-        if self._strip:
-            text, count = without_codes(text)
-            self.counts["codes_stripped"] += count
-        if self._mentions:
-            text, count = self._mentions.mask(text, self._mask)
-            self.counts["label_mentions_masked"] += count
-        return text
-
-
-def reduced(text: str, params: CleanParams) -> str:
-    """The text with the chosen reductions. Lower-casing comes last: the others read capitals (Mg, MM)."""
+def reduced(text: str, params: CleanParams, rewrite: Rewriting) -> str:
+    """The text rewritten, and with the chosen reductions. Lower-casing comes last: the others read capitals (Mg, MM)."""
     if params.standardise:
         text = standardise(text)
+    text = rewrite(text)
     if params.remove_stop_words:
         text = without_stop_words(text)
     if params.remove_numbers:

@@ -1,5 +1,6 @@
 """Read a corpus into the one note table: labels, groups, repeated texts merged, near-duplicate clusters found."""
 
+from array import array
 from collections import Counter
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ from tqdm import tqdm
 from diagnosis.corpora.conflicts import Policy, label_ceilings, resolve
 from diagnosis.corpora.corpus import Corpus, Tally
 from diagnosis.corpora.gold import read_spans, write_spans
+from diagnosis.corpora.mimic import MimicParams
 from diagnosis.corpora.near_duplicates import Sketches, fingerprint, named_clusters, words
 from diagnosis.corpora.readers import open_corpus
 from diagnosis.corpora.table import TableParams
@@ -33,13 +35,14 @@ class IngestParams(Params):
         "table",
     ]  # fmt: skip
     path: Path
-    labels: Literal["chapter", "category", "code", "own"]
+    labels: Literal["chapter", "category", "code", "ccs", "ccsr", "phecode", "own"]
     diagnoses: Literal["primary", "all"]
     conflicts: Policy
     near_duplicate_jaccard: float = Field(ge=0.5, le=1)
     min_count: int = Field(ge=1)
     seed: int = Field(ge=0, lt=2**32)
     synonyms: dict[str, list[str]]
+    mimic: MimicParams
     table: TableParams
     data_use: DataUseParams
 
@@ -53,7 +56,7 @@ def main():
 
     # ---- first reading: what each note is, by numbers; its text is not kept
     tally, sketches = Tally(), Sketches(params.seed, NOTES.parent)
-    ids, patients, texts, labels, splits, lengths = [], [], [], [], [], []
+    ids, patients, texts, labels, splits, lengths = [], [], array("l"), [], [], array("l")
     number_of_text: dict[bytes, int] = {}
     same_labels: dict[tuple, tuple] = {}
     for row in tqdm(corpus.rows(tally), desc="ingest: read", unit=" notes"):
@@ -61,12 +64,16 @@ def main():
         text = number_of_text.setdefault(fingerprint(its_words), len(number_of_text))
         if text == len(sketches) and params.near_duplicate_jaccard < 1:
             sketches.add(its_words)
+        if corpus.coverage:
+            corpus.coverage.see(row["encounter_id"], its_words)
         ids.append(row["note_id"])
         patients.append(row.get("patient_id"))
         texts.append(text)
         labels.append(same_labels.setdefault(tuple(row["labels"]), tuple(row["labels"])))
         splits.append(row.get("split"))
         lengths.append(len(row["text"].split()))
+
+    del number_of_text
 
     # ---- which of them are written, with which labels and in which cluster
     official = [corpus.official_split and split != "train" for split in splits]
@@ -76,6 +83,7 @@ def main():
     kept_ids, kept_texts = [ids[row] for row in kept], [texts[row] for row in kept]
     names = named_clusters(kept_ids, kept_texts, sketches, params.near_duplicate_jaccard)
     cluster = dict(zip(kept, names, strict=True))
+    del sketches  # 256 bytes a text, done with
 
     # ---- second reading: the note table, and the corpus' known identifiers
     labelled = "multi_label" if corpus.multi_label or params.conflicts == "set" else "single_label"
@@ -91,7 +99,8 @@ def main():
         for number, row in enumerate(tqdm(corpus.rows(Tally()), desc="ingest: write", unit=" notes", total=len(ids))):
             if number in cluster:
                 writer.write([row | {"labels": resolved.labels[number], "duplicate_cluster": cluster[number]}])
-                characters[row["note_id"]] = len(row["text"])
+                if corpus.gold:
+                    characters[row["note_id"]] = len(row["text"])
         gold_spans = write_spans(GOLD, read_spans(corpus.gold, characters) if corpus.gold else ())
 
     # ---- what came in and what did not; what the classes are called
@@ -109,6 +118,8 @@ def main():
         "patients": len({patients[row] for row in kept} - {None}),
         "skipped": tally.skipped,
         "groups": tally.groups,
+        "codes": tally.codes,
+        "coverage": corpus.coverage.measures(params.min_count) if corpus.coverage else None,
         "classes": len(classes),
         "labels": shown,
         "labels_under_min_count": {"classes": len(classes) - len(shown), "notes": classes.total() - sum(shown.values())},

@@ -14,6 +14,7 @@ from diagnosis.notes import note_writer, open_notes, read_metadata, read_notes
 from diagnosis.params import Params
 from diagnosis.splits import (
     SHARDS,
+    by_period,
     check_filled,
     check_notes,
     check_official,
@@ -39,6 +40,7 @@ class SplitParams(Params):
     test_share: float = Field(ge=0, lt=1)
     top_k: int | None = Field(ge=2)
     min_notes_per_class: int = Field(ge=1)
+    test_periods: list[str]
     missing: dict
 
     @field_validator("missing")
@@ -50,7 +52,11 @@ class SplitParams(Params):
         shares = {name: getattr(self, f"{name}_share") for name in SHARDS}
         if abs(sum(shares.values()) - 1) > 1e-6:
             raise UserError(f"params.yaml: split: the four shares sum to {sum(shares.values()):g}: make them sum to 1")
-        if shares["test"] == 0 and not self.official:
+        if self.official and self.test_periods:
+            raise UserError(
+                "params.yaml: split.official and split.test_periods both say which notes are test: keep one"
+            )
+        if shares["test"] == 0 and not (self.official or self.test_periods):
             raise UserError("params.yaml: split.test_share is 0: only an official test set can stand in for it")
         return shares
 
@@ -63,16 +69,21 @@ def main():
             f"{CLEAN} is text without labels: it serves domain-adaptive pre-training, not classification; to classify, set "
             "ingest.corpus to one with labels (docs/data.md; PubMed has them where MeSH lies beside it)"
         )
-    ids = open_notes(CLEAN).read(["note_id", "patient_id", "duplicate_cluster", "labels", "split"]).to_pydict()
+    columns = ["note_id", "patient_id", "duplicate_cluster", "labels", "split", "period"]
+    ids = open_notes(CLEAN).read(columns).to_pydict()
     note_ids, patients, clusters, labels = ids["note_id"], ids["patient_id"], ids["duplicate_cluster"], ids["labels"]
     single = metadata.get("task") == "single_label"
     check_notes(note_ids, labels, single)
 
     # ---- every note's shard
-    crossing = {}
+    crossing, by_time = {}, {}
     if params.official:
         check_official(ids["split"])
         shard, crossing = official(ids["split"], patients, clusters, labels, note_ids, shares, params.seed)
+    elif params.test_periods:
+        given = by_period(ids["period"], params.test_periods, metadata.get("corpus"))
+        shard, crossing_time = official(given, patients, clusters, labels, note_ids, shares, params.seed)
+        by_time = {"crosses_test_periods": crossing_time, "no_period": given.count(None)}
     else:
         shard = stratified(connected(patients, clusters), labels, note_ids, shares, params.seed)
 
@@ -110,7 +121,7 @@ def main():
     write_json(METRICS, {
         **measures(),
         "classes": len(classes),
-        "left_out": {"rare_class": rare, "crosses_official_split": crossing, **dropped},
+        "left_out": {"rare_class": rare, "crosses_official_split": crossing, **by_time, **dropped},
         "labels_removed": removed,
         **missing.measures(),
     })  # fmt: skip

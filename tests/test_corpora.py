@@ -302,7 +302,7 @@ def test_signatures_do_not_depend_on_blocks_or_process(tmp_path, monkeypatch):
     # Fixed for good: no salted hash, and a library that changes its own is noticed.
     text = words("Chest pain, for two days.")
     assert shingles(text).tolist() == shingles(["chest", "pain", "for", "two", "days"]).tolist() == [476798333]
-    assert sketched(tmp_path, [text]).signatures[0, :2].tolist() == [1615710866, 2884255469]
+    assert sketched(tmp_path, [text]).signatures[0, :2].tolist() == [1615710866 % 2**16, 2884255469 % 2**16]
     assert len(shingles(words("one two three four five six"))) == 2
     assert len(shingles(words("a b c"))) == 1 and shingles(words("a b c")) != shingles(words("a c b"))
 

@@ -19,7 +19,9 @@ from ruamel.yaml import YAML
 from scored import CLASSES, DATA_USE, random_shard, write_predictions
 from sklearn.metrics import f1_score
 
-from diagnosis.corpora.titles import class_titles, code_titles
+from diagnosis.corpora.mimic import _titles_of_classes
+from diagnosis.corpora.titles import class_titles
+from diagnosis.corpora.vocabularies import vocabulary
 from diagnosis.files import read_json, sha256, write_json
 from diagnosis.leakage.compare import f1_and_chance, probed, verdict
 from diagnosis.leakage.copy_forward import by_patient, copied, pieces, templates, without
@@ -149,16 +151,14 @@ def test_any_class_is_masked_whatever_the_note_has(stage):
 
 
 @needs_shared_data
-def test_titles_of_real_codes(tmp_path):
-    """The official ICD-10-CM table in d_icd_diagnoses' form: every category gets its titles."""
-    (tmp_path / "hosp").mkdir()
-    with open(tmp_path / "hosp" / "d_icd_diagnoses.csv", "w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["icd_code", "icd_version", "long_title"])
-        writer.writerows([row["code"], 10, row["long"]] for row in icd10())
-    titles = code_titles(tmp_path, "category")
+def test_titles_of_real_codes():
+    """The official ICD-10-CM table: every category gets its titles."""
+    class_of = vocabulary("category", [], Path())
+    titles = _titles_of_classes({f"10 {row['code']}": row["long"] for row in icd10()}, class_of)
     assert len(titles) > 1_500 and any("failure" in title for title in titles["I50"])
-    assert code_titles(tmp_path / "nowhere", "category") == {}
+
+
+def test_names_of_a_class_are_its_titles_and_synonyms():
     assert class_titles(["Gout", "I50"], {"I50": ["Heart failure"]}, {"I50": ["CHF"]}) == {
         "Gout": ["Gout"], "I50": ["CHF", "Heart failure"]}  # fmt: skip
 

@@ -39,7 +39,11 @@ def done(tmp_path_factory, tiny_model) -> Path:
 @pytest.mark.parametrize("name", order())
 def test_stage_in_a_folder_of_its_own(name, done, tmp_path, tiny_model):
     for dep in declared(STAGES[name], "deps"):
-        source = ROOT / dep if (ROOT / dep).exists() and dep.startswith(("stages", "diagnosis", "keys")) else done / dep
+        source = (
+            ROOT / dep
+            if (ROOT / dep).exists() and dep.startswith(("stages", "diagnosis", "keys", "lists"))
+            else done / dep
+        )
         assert source.exists(), f"{dep} was written by no earlier stage"
         target = tmp_path / dep
         target.parent.mkdir(parents=True, exist_ok=True)

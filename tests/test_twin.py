@@ -37,6 +37,7 @@ def hospital(request, tmp_path_factory):
     rates = {"form": request.param, "comorbidity_rate": 0.4, "radiology_rate": 0.5, "typo_rate": 0.0}
     reading = {"corpus": request.param, "diagnoses": "all", "labels": "code"}
     defaults = default_params()
+    reading["mimic"] = defaults["ingest"]["mimic"] | {"notes": ["discharge", "radiology"]}
     write_params(folder, {"synthesize": defaults["synthesize"] | SIZE | rates, "ingest": defaults["ingest"] | reading})
     with contextlib.chdir(folder):
         synthesize.main()
@@ -90,7 +91,10 @@ def test_the_reader_of_the_form_gets_every_diagnosis(hospital):
     assert 0.3 < seconds / len(table("truth/notes")) < 0.5
     metadata = read_metadata(Path("data/notes.parquet"))
     assert metadata["task"] == "multi_label" and metadata["data_use"]["public"]
-    for row in (row for rows in read_notes(Path("data/notes.parquet")) for row in rows):
+    notes = [row for rows in read_notes(Path("data/notes.parquet")) for row in rows]
+    reports = {row["note_id"] for row in notes_of(hospital) if row["kind"] == "Radiology"}
+    assert reports and reports <= {row["note_id"] for row in notes}
+    for row in notes:
         assert set(row["labels"]) & set(codes.values()) == recorded[row["encounter_id"]]
     assert read_json(Path("metrics/ingest.json"))["gold_spans"] > 0
 

@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from diagnosis.corpora.coverage import Coverage
+
 
 @dataclass
 class Tally:
-    """What a reader counts on the way: source rows left out by reason, and values of groups that it could not place."""
+    """What a reader counts on the way: source rows left out by reason, values of groups that it could not place, and what
+    became of diagnosis codes."""
 
     skipped: Counter = field(default_factory=Counter)
     groups: Counter = field(default_factory=Counter)
+    codes: Counter = field(default_factory=Counter)
 
 
 class Corpus(NamedTuple):
@@ -22,7 +26,7 @@ class Corpus(NamedTuple):
     time it is called; those of an `unlabelled` corpus have no labels. `data_use` states corpus, licence and public, and whatever
     else of DataUse the source says. `document_types` are classes that name a kind of document and no diagnosis. `gold` is a CSV
     with note_id, start, end, kind, origin of the corpus' known identifiers, where it has one. `titles` are the names of
-    classes that are codes, for finding where a note says its diagnosis.
+    classes that are codes, for finding where a note says its diagnosis. `coverage` measures what is coded and stands in no note.
     """
 
     rows: Callable[[Tally], Iterator[dict]]
@@ -34,3 +38,4 @@ class Corpus(NamedTuple):
     document_types: frozenset[str] = frozenset()
     gold: Path | None = None
     titles: dict[str, list[str]] = {}
+    coverage: Coverage | None = None

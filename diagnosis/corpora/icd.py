@@ -85,11 +85,11 @@ class LostZeros:
     def __init__(self):
         self._numeric, self._leading, self._short = 0, 0, 0
 
-    def see(self, code: str, version: str) -> None:
+    def see(self, code: str, version: str, times: int = 1) -> None:
         if version == "9" and code.isdigit():
-            self._numeric += 1
-            self._leading += code[0] == "0"
-            self._short += len(code) < 3
+            self._numeric += times
+            self._leading += times * (code[0] == "0")
+            self._short += times * (len(code) < 3)
 
     def found(self) -> bool:
         return self._short > 0 or (self._numeric >= FEW_NUMERIC_CODES and self._leading == 0)

@@ -1,8 +1,10 @@
 """Clusters of notes that are copies of one another, whole or nearly: MinHash (Broder 1997) with banded buckets.
 
 A note is the set of its 5-word shingles. MinHash finds the pairs worth a look, the sets themselves decide: the estimate
-alone would chain notes that share a template. Held in memory are 512 bytes a distinct text; the sets lie on disk. The signatures
-are datasketch's, the buckets are not: its index of them takes 7 kB a text (benchmarks/near_duplicates.py).
+alone would chain notes that share a template. Held in memory are 256 bytes a distinct text; the sets lie on disk. The signatures
+are datasketch's, the lower 16 bits of each (Li and König 2010): where two are equal so are their halves, so no pair is lost, and a
+strange pair has a chance of 1 in 65,536 a place to be looked at. The buckets are not: its index takes 7 kB a text
+(benchmarks/near_duplicates.py).
 """
 
 import hashlib
@@ -79,14 +81,14 @@ class Sketches:
         members, sketch = shingles(its_words), self._unsigned.copy()
         for start in range(0, len(members), BLOCK):
             sketch.update_batch(members[start : start + BLOCK].tolist())
-        self._signatures += sketch.hashvalues.tobytes()
+        self._signatures += sketch.hashvalues.astype("u2").tobytes()
         self._file.write(members.tobytes())
         self._ends.append(self._ends[-1] + members.nbytes)
 
     @property
     def signatures(self) -> np.ndarray:
-        """uint32 (texts, 128)."""
-        return np.frombuffer(self._signatures, "u4").reshape(-1, PERMUTATIONS)
+        """uint16 (texts, 128)."""
+        return np.frombuffer(self._signatures, "u2").reshape(-1, PERMUTATIONS)
 
     def __getitem__(self, text: int) -> np.ndarray:
         """The set of a text, sorted uint32."""

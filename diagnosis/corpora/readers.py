@@ -11,7 +11,6 @@ from diagnosis.corpora.pubmed import open_pubmed
 from diagnosis.corpora.pubmedqa import open_pubmedqa
 from diagnosis.corpora.symptom2disease import open_symptom2disease
 from diagnosis.corpora.table import open_table
-from diagnosis.corpora.titles import code_titles
 from diagnosis.errors import UserError
 
 
@@ -20,12 +19,15 @@ def open_corpus(params) -> Corpus:
     if params.corpus.startswith("mimic"):
         if params.labels == "own":
             raise UserError(
-                f"params.yaml: ingest.labels is own, but {params.corpus} has ICD codes: chapter, category or code"
+                f"params.yaml: ingest.labels is own, but {params.corpus} has ICD codes: chapter, category or code, ccs, ccsr or phecode"
             )
         opener = open_mimic4 if params.corpus == "mimic4" else open_mimic3
-        corpus = opener(params.path, params.labels, params.diagnoses)
-        corpus = corpus._replace(titles=code_titles(params.path, params.labels))
+        corpus = opener(params.path, params.labels, params.diagnoses, params.mimic)
     elif params.corpus == "fhir":
+        if params.labels in ("ccs", "ccsr", "phecode"):
+            raise UserError(
+                f"params.yaml: ingest.labels is {params.labels}: for fhir take chapter, category, code or own"
+            )
         corpus = open_fhir(params.path, params.labels, params.diagnoses)
     elif params.corpus == "table":
         corpus = open_table(params.path, params.table)

@@ -9,10 +9,13 @@ import gzip
 import io
 import json
 import math
+import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,13 +24,15 @@ from diagnosis.errors import UserError
 from diagnosis.files import require
 
 LONGEST_FIELD = 2**31 - 1  # characters; the csv module's own limit is 131,072, and a long stay's note is longer
+LONGEST_RECORD = 2**26  # characters; more is a quote that was never closed, and is not to fill the memory
+BLOCK = 2**18  # characters read at once: what a processor's cache holds
 
 
 class Unique:
-    """Refuses an id that came before."""
+    """Refuses an id that came before, in this file or in another that shares `seen`."""
 
-    def __init__(self, path: Path, column: str):
-        self._path, self._column, self._seen = path, column, set()
+    def __init__(self, path: Path, column: str, seen: set[str] | None = None):
+        self._path, self._column, self._seen = path, column, set() if seen is None else seen
 
     def check(self, value: str | None, record: int) -> str:
         if not value:
@@ -64,6 +69,15 @@ def file_or_in_folder(path: Path, name: str) -> Path:
     return require(path, "check ingest.path") if not path.is_dir() else find_required(path, name)
 
 
+class Where(NamedTuple):
+    """A test of a column's cell; what fails it is counted under a reason, at a tenth of a record's cost."""
+
+    column: str
+    test: Callable[[str], bool]
+    skipped: Counter
+    reason: str
+
+
 def csv_records(
     path: Path,
     columns: Iterable[str],
@@ -71,10 +85,42 @@ def csv_records(
     *,
     delimiter: str = ",",
     encoding: str = "utf-8",
+    where: Where | None = None,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (number from 1, {column: cell as written}) of each record; cells of `optional` columns not there are "".
 
-    Column names are matched without blanks around them and, if not found so, without regard to case.
+    Column names are matched without blanks around them and, if not found so, without regard to case. `where` tests one of
+    `columns`.
+    """
+    for before, place, found in csv_blocks(path, columns, optional, delimiter=delimiter, encoding=encoding):
+        numbered = enumerate(found, before + 1)
+        if where:
+            tested, total = place[where.column], len(found)
+            numbered = [(record, cells) for record, cells in numbered if where.test(cells[tested])]
+            where.skipped.update({where.reason: total - len(numbered)} if total > len(numbered) else {})
+        names = place.items()
+        for record, cells in numbered:
+            row = {
+                name: cell[1:-1].replace('""', '"') if (cell := cells[index])[:1] == '"' else cell
+                for name, index in names
+            }
+            for cell in row.values():
+                if "\0" in cell:
+                    raise UserError(f"{path}, record {record}: a NUL byte: the file is damaged or in UTF-16")
+            yield record, row
+
+
+def csv_blocks(
+    path: Path,
+    columns: Iterable[str],
+    optional: Iterable[str] = (),
+    *,
+    delimiter: str = ",",
+    encoding: str = "utf-8",
+) -> Iterator[tuple[int, dict[str, int], list[tuple[str, ...]]]]:
+    """Yield (records before, place of each column's cell, records) of each block of the file; see `unquoted` for the cells.
+
+    As `csv_records` otherwise. A column that is not there has the place of a cell that is always empty, the last.
     """
     csv.field_size_limit(LONGEST_FIELD)
     record = 0
@@ -85,22 +131,52 @@ def csv_records(
             raise UserError(f"{path} is empty: check how it was made")
         place = {name: _column(path, header, name, needed=True) for name in columns}
         place |= {name: _column(path, header, name, needed=False) for name in optional}
-        found = [(name, index) for name, index in place.items() if index is not None]
-        absent = {name: "" for name, index in place.items() if index is None}
-        for cells in reader:
-            if not cells:
-                continue  # a blank line
-            record += 1
-            if len(cells) != len(header):
-                raise UserError(
-                    f"{path}, record {record} (ends at line {reader.line_num}): {len(cells)} cells under a header of "
-                    f"{len(header)}: mend its quotes or delimiters"
-                )
-            row = {name: cells[index] for name, index in found}
-            for cell in row.values():
-                if "\0" in cell:
-                    raise UserError(f"{path}, record {record}: a NUL byte: the file is damaged or in UTF-16")
-            yield record, row | absent
+        captured = sorted({index for index in place.values() if index is not None})
+        pattern = _records(len(header), captured, delimiter)
+        place = {name: -1 if index is None else captured.index(index) for name, index in place.items()}
+        text, ended = "", False
+        while not ended:
+            # A record cut by the block's end is looked at again with what follows: to read as much again keeps that linear.
+            more = stream.read(max(BLOCK, len(text)))
+            ended, text = not more, text + (more or "\n")
+            found = pattern.findall(text)
+            rest = found.pop()[-1] if found and found[-1][-1] else ""
+            yield record, place, found
+            record += len(found)
+            text = rest
+            if len(text) > LONGEST_RECORD or (ended and text.strip("\r\n")):
+                cells = next(filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)))
+                if len(cells) == len(header):
+                    raise csv.Error  # longer than what may fill the memory
+                _refuse(path, record + 1, len(header), delimiter, encoding)
+
+
+def unquoted(cell: str) -> str:
+    """A cell of `csv_blocks` as text."""
+    return cell[1:-1].replace('""', '"') if cell[:1] == '"' else cell
+
+
+def _records(width: int, captured: list[int], delimiter: str) -> re.Pattern:
+    """A record of `width` cells with its line end, as the csv module's strict reader sees it, or else all the rest of the text.
+
+    A group for each captured cell, which keeps its quotes, and one for the rest: where a record is cut off or wrong, nothing after
+    it is taken for one. Blank lines before a record are skipped.
+    """
+    separator = re.escape(delimiter)
+    cell = rf'"[^"]*+(?:""[^"]*+)*+"|[^"{separator}\r\n][^{separator}\r\n]*+|'
+    cells = [f"({cell})" if index in captured else f"(?:{cell})" for index in range(width)]
+    return re.compile(r"[\r\n]*+" + separator.join(cells) + r"(?:\r\n?|\n)|([\s\S]+)")
+
+
+def _refuse(path: Path, record: int, width: int, delimiter: str, encoding: str) -> None:
+    """Raise that the first record with other cells than the header is `record`, and at which line it ends."""
+    with _open_text(path, encoding) as stream:
+        reader = csv.reader(stream, delimiter=delimiter, strict=True)
+        cells = next((cells for cells in reader if cells and len(cells) != width), [])
+        raise UserError(
+            f"{path}, record {record} (ends at line {reader.line_num}): {len(cells)} cells under a header of {width}: "
+            "mend its quotes or delimiters"
+        )
 
 
 def _column(path: Path, header: list[str], name: str, needed: bool) -> int | None:

@@ -16,7 +16,8 @@ ADMISSION = {
     "clinical indication; clinical indications; admission complaint; present complaint; "
     "indications for procedure; indication for procedure; indications for the procedure; indication for the procedure; "
     "indications for operation; indication for operation; indications for the operation; indications for surgery; "
-    "indication for surgery",
+    "indication for surgery; indications for this procedure; indications for the surgery; operative indications; "
+    "reason for procedure",
     "present_illness": "history of present illness; history of the present illness; hpi; present illness; "
     "history of presenting illness; history of presenting complaint; history of present complaint; history of illness; "
     "brief history; brief history of present illness; brief history of the patient; interval history; subjective; "
@@ -27,7 +28,7 @@ ADMISSION = {
     "ocular history; obstetric history; ob history; gynecologic history; past gynecologic history; past obstetric history; "
     "birth history; developmental history; immunizations; immunization history; coronary risk factors; risk factors; "
     "prior surgeries; previous surgeries; previous surgery; past surgeries; medical problems; past medical problems; "
-    "past cardiac history; cardiac history; past medical hx; past surgical hx; past med history",
+    "past cardiac history; cardiac history; past medical hx; past surgical hx; past med history; childhood illnesses; prior surgeries and interventions",
     "admission_medications": "medications on admission; admission medications; medications prior to admission; "
     "medications before admission; home medications; medications at home; home meds; meds on admission; admission meds; "
     "preadmission medications; preadmission medication list; outpatient medications; current medications; current meds; "
@@ -39,7 +40,7 @@ ADMISSION = {
     "social_history": "social history; shx; social hx; personal history; habits; social habits; substance abuse history; "
     "substance and alcohol history; substance use history; occupational history; personal and social history; legal history; "
     "social and developmental history; psychosocial history; soc hx; shx/fhx; social/family history; social and family history; "
-    "family social history",
+    "family social history; fhx/shx; work history",
     "family_history": "family history; fhx; family hx; family medical history; family psychiatric history; fam hx; "
     "family and social history; family/social history; family, social, and allergy history",
     "review_of_systems": "review of systems; ros; review of system; review of symptoms",
@@ -54,12 +55,15 @@ ADMISSION = {
     "lab results; lab studies; labs and studies; labs/studies; data; studies; diagnostic studies; diagnostic data; "
     "diagnostics; diagnostic tests; test results; imaging; imaging studies; radiology; radiologic data; radiologic studies; "
     "radiographs; radiographic studies; x-rays; x-ray; ekg; ecg; microbiology; micro; findings; results; pathology; "
-    "hemodynamic data; hemodynamics; echocardiogram; echo; ct; mri; cxr; chest x-ray",
+    "hemodynamic data; hemodynamics; echocardiogram; echo; ct; mri; cxr; chest x-ray; major findings; abnormal findings; "
+    "description of findings; technique and findings; ct abdomen; ct pelvis; needle emg; nerve conduction studies; "
+    "myocardial perfusion imaging; mammography information; left ventriculogram",
     "admission_results": "pertinent results; admission labs; labs on admission; laboratory data on admission; admission laboratory data; "
     "admission labs and studies; pertinent labs; pertinent laboratory data; pertinent studies; laboratories on admission; "
     "pertinent labs and studies; pertinent results on admission; labs at admission; labs upon admission; admission studies; "
     "admission imaging; admission laboratories",
-    "medications": "medications; medication; meds; medicines; current medicines; drugs; medication list",
+    "medications": "medications; medication; meds; medicines; current medicines; drugs; medication list; "
+    "medications at the time of study",
     "history": "history; background",
     "conclusion": "conclusion; conclusions; interpretation; comment; comments",
 }  # fmt: skip
@@ -110,7 +114,11 @@ LATER = {
     "estimated blood loss; blood loss; ebl; complications; drains; specimens; specimen; tourniquet time; total tourniquet time; "
     "history and gross findings; procedures during this hospitalization; invasive procedures; "
     "description; consent; informed consent; fluids; fluids received; iv fluids; urine output; hemostasis; counts; implants; "
-    "procedures and operations; summary of procedure; angiographic findings; delivery note",
+    "procedures and operations; summary of procedure; angiographic findings; delivery note; operation and procedure; "
+    "details of the or; technique of procedure; technique in detail; description of technique; operative report in detail; "
+    "risks and benefits; tubes and drains; tubes/drains; materials used; anesthetic; intravenous fluids; premedication; premedications; "
+    "findings at the time of surgery; procedures planned and performed; reported procedure; fluoroscopy time; injectables; "
+    "measured intraoperative data; angiographic data",
     "hospital_course": "hospital course; brief hospital course; brief hospital course by problem; brief hospital course by system; "
     "hospital course by problem; hospital course by system; hospital course by systems; summary of hospital course; "
     "concise summary of hospital course; concise summary of hospital course by issue; summary of hospital course by problem; "
@@ -131,7 +139,8 @@ LATER = {
     "discharge medication; discharge medication list; meds on discharge; medications upon discharge; new medications; "
     "medication changes; medications started; medications stopped; discharge prescriptions",
     "discharge_condition": "discharge condition; condition on discharge; condition at discharge; condition; discharge status; "
-    "condition upon discharge; status at discharge; patient condition; code status at discharge",
+    "condition upon discharge; condition upon disposition; condition of the patient at the end of the procedure; "
+    "status at discharge; patient condition; code status at discharge",
     "disposition": "disposition; discharge disposition; discharge to; disposition plan; discharge facility; discharge location",
     "discharge_instructions": "discharge instructions; patient instructions; instructions; instructions on discharge; "
     "discharge plan; discharge recommendations; activity; diet; discharge diet; discharge activity; post procedure instructions; "

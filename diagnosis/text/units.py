@@ -48,8 +48,8 @@ YEAR_4 = r"(?:1[89]|2[0-2])\d\d"
 DATE = re.compile(
     rf"(?<![\w/.-])(?:(?P<y>{YEAR_4})[-/](?P<m>\d{{1,2}})[-/](?P<d>\d{{1,2}})"
     rf"|(?P<a>\d{{1,2}})(?P<mark>[-/])(?P<b>\d{{1,2}})(?P=mark)(?P<year>{YEAR_4})"
-    rf"|(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[ -](?P<name>{MONTH})[ ,-]{{1,2}}(?P<year2>{YEAR_4})"
-    rf"|(?P<name2>{MONTH}) (?P<day2>\d{{1,2}})(?:st|nd|rd|th)?,? (?P<year3>{YEAR_4}))(?![\w/]|[.-]\d)",
+    rf"|(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?: of)?[ -](?P<name>{MONTH})[ ,-]{{1,2}}(?P<year2>{YEAR_4})"
+    rf"|(?P<name2>{MONTH}) (?P<day2>\d{{1,2}})(?:st|nd|rd|th)?(?:, ?| )(?P<year3>{YEAR_4}))(?![\w/]|[.-]\d)",
     re.IGNORECASE,
 )
 YEAR = re.compile(YEAR_4)
