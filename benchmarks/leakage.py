@@ -25,7 +25,7 @@ from diagnosis.scores.predictions import prediction_writer, read_predictions
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("DIAGNOSIS_DATA", ROOT.parent / "shared" / "data"))
-KEY = ROOT / "keys" / "public.key"
+KEYS = {"key_file": str(ROOT / "keys/public.key"), "known_fields": str(ROOT / "keys/no_known_fields.csv")}
 TO_CLEAN, FROM_CLEAN = ["ingest", "deidentify"], ["clean", "split", "baseline"]
 OPTIONS = {
     "admission (the default)": {},
@@ -77,7 +77,7 @@ def main():
 def stages(names: list[str], changes: dict) -> None:
     """Run stages in the current folder with the repository's params and changes by section."""
     params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
-    for section, values in ({"deidentify": {"key_file": str(KEY)}} | changes).items():
+    for section, values in ({"deidentify": KEYS} | changes).items():
         params[section] |= values
     with open("params.yaml", "w") as stream:
         YAML().dump(params, stream)
@@ -106,7 +106,7 @@ def row(name: str, found: dict) -> str:
 
 def found(min_words: int) -> str:
     """Pairs of notes that share text, against the planted ones, as a line of the second table."""
-    key, notes_of = read_key(KEY, {"public": True}), {}
+    key, notes_of = read_key(Path(KEYS["key_file"]), {"public": True}), {}
     with gzip.open("data/raw/synthetic/truth/notes.csv.gz", "rt") as stream:
         told = [row | {"note": key.rekey("note_id", row["note_id"])} for row in csv.DictReader(stream)]
     for each in told:

@@ -26,7 +26,7 @@ from diagnosis.files import write_json
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = [1_000, 10_000, 100_000]
 STAGES = [
-    "synthesize", "ingest", "deidentify", "clean", "split", "augment", "rebalance", "baseline", "evaluate", "audit_fairness",
+    "synthesize", "ingest", "deidentify", "clean", "split", "augment", "rebalance", "baseline", "evaluate", "audit_fairness", "audit_leakage",
 ]  # fmt: skip
 RESULTS, PAGE = ROOT / "benchmarks" / "scaling.json", ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- table of benchmarks/scaling.py -->", "<!-- end of table -->"
@@ -87,7 +87,7 @@ def table(measured: dict, sizes: list[int]) -> str:
     rows = ["| stage | " + " | ".join(f"{size:,} notes" for size in sizes) + " |", "|---|" + "---|" * len(sizes)]
     for stage, costs in measured.items():
         cells = [f"{costs[str(size)]['seconds']:,.1f} s, {costs[str(size)]['peak_mb']:,} MB" for size in sizes]
-        rows.append(f"| {stage} | " + " | ".join(cells) + " |")
+        rows.append(f"| `{stage}` | " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
 
 

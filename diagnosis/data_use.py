@@ -9,7 +9,7 @@ import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, ValidationError
 from ruamel.yaml import YAML
@@ -161,7 +161,7 @@ def permits(allowed: list[str], address: str) -> bool:
     if "any" in allowed or ("local" in allowed and is_local(address)):
         return True
     whole = _split(address)
-    parts = whole.path.strip("/").split("/")
+    parts = unquote(whole.path).strip("/").split("/")  # who opens it reads %2e%2e as ..
     for target in allowed:
         begin = _split(target)
         path = [part for part in begin.path.split("/") if part]
@@ -214,7 +214,8 @@ def _split(address: str) -> SplitResult:
     try:
         parts = urlsplit(as_url(address))
         parts.port  # noqa: B018  a port that is no number is found here
-        return parts
+        elsewhere = any(name.startswith("host") for name in parse_qs(parts.query))  # in place of the host before it
+        return urlsplit("unreadable://") if elsewhere else parts
     except ValueError:
         return urlsplit("unreadable://")
 

@@ -19,10 +19,15 @@ def tellable(patients: dict[Cell, int], min_count: int) -> set[Cell]:
 
     Not those under `min_count`, and not those from which such a count follows by subtraction: the totals of a grouping (and
     in a pair, of each of its two columns) are known, so what is hidden on a line has to add up to `min_count` or more. Where it
-    does not, the line's smallest shown cell is hidden as well. In a pair, cells with a missing value are never shown.
+    does not, the line's smallest shown cell is hidden as well, and where all of them are not enough, those of none (0). In a
+    pair, cells with a missing value are never shown.
     """
     width = len(next(iter(patients)))
-    shown = {cell for cell, count in patients.items() if count >= min_count and (width == 1 or None not in cell)}
+    shown = {
+        cell
+        for cell, count in patients.items()
+        if (count >= min_count or not count) and (width == 1 or None not in cell)
+    }
     lines = {}
     for cell in patients:
         for place in range(width):
@@ -34,7 +39,7 @@ def tellable(patients: dict[Cell, int], min_count: int) -> set[Cell]:
             hidden = sum(patients[cell] for cell in line if cell not in shown)
             candidates = [cell for cell in line if cell in shown]
             if 0 < hidden < min_count and candidates:
-                shown.remove(min(candidates, key=lambda cell: (patients[cell], str(cell))))
+                shown.remove(min(candidates, key=lambda cell: (not patients[cell], patients[cell], str(cell))))
                 changed = True
     return shown
 

@@ -1,6 +1,6 @@
 """Missing values of the note table's descriptive columns: a policy by column, fitted on the train shard, applied to all.
 
-A value that is filled in is nobody's statement: the note names it in its column `imputed`, and audit_fairness takes it for missing.
+A value that is filled in is nobody's statement: the note names it in its column `imputed`, and the audits take it for missing.
 """
 
 from collections import Counter

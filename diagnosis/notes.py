@@ -117,3 +117,14 @@ def read_notes(path: Path, columns: list[str] | None = None) -> Iterator[list[di
 def read_frame(path: Path, columns: list[str] | None = None):
     """The whole table (or the named columns) as a pandas DataFrame: for columns without text, or train-sized data."""
     return open_notes(path).read(columns=columns).to_pandas()
+
+
+def read_stated(path: Path, columns: list[str]):
+    """The named columns as `read_frame` has them, None where the value is imputed: a guess makes nobody a member of a group."""
+    more = [IMPUTED.name] if IMPUTED.name in open_notes(path).schema_arrow.names else []
+    table = read_frame(path, [*columns, *more])
+    if more:
+        guessed = table.pop(IMPUTED.name)
+        for column in sorted({name for names in guessed for name in names} & set(columns)):
+            table.loc[[column in names for names in guessed], column] = None
+    return table

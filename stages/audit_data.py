@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from diagnosis.audit.measures import by_group, compared_labels, described, flow, group_patients, missing_values
+from diagnosis.audit.measures import by_group, compared_labels, described, flow, missing_values, patient_notes
 from diagnosis.audit.notes import null_counts, read_rows, read_shards
 from diagnosis.audit.plots import plot_classes, plot_flow, plot_lengths
 from diagnosis.audit.tokens import model_window, open_tokenizer
@@ -76,11 +76,11 @@ def main():
         for column in params.groups:
             counts[column][stage] = by_value(rows, column)
         if stage == "ingest":
-            patients = {column: group_patients(rows, column) for column in params.groups if rows[column].notna().any()}
+            sizes = {column: patient_notes(rows, column) for column in params.groups if rows[column].notna().any()}
     comparisons = sum(
-        value is not None and count >= params.min_count for of in patients.values() for value, count in of.items()
+        value is not None and len(own) >= params.min_count for of in sizes.values() for value, own in of.items()
     )
-    flows = {column: flow(counts[column], of, comparisons, params.min_count) for column, of in patients.items()}
+    flows = {column: flow(counts[column], of, comparisons, params.min_count) for column, of in sizes.items()}
     verdicts = Counter(of["verdict"] for column in flows.values() for of in column.values())
 
     PLOTS.mkdir(parents=True, exist_ok=True)

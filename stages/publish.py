@@ -14,7 +14,16 @@ from diagnosis.errors import UserError, run
 from diagnosis.files import read_json, written_aside
 from diagnosis.params import Params
 from diagnosis.tracking.lock import check_written, out_hashes, read_stages, run_key, upstream
-from diagnosis.tracking.store import connected, every_page, experiment_id, is_noted, looks, note_of, store_uri
+from diagnosis.tracking.store import (
+    connected,
+    every_page,
+    experiment_id,
+    files_address,
+    is_noted,
+    looks,
+    note_of,
+    store_uri,
+)
 from diagnosis.tracking.values import logged_metrics, logged_params, params_of, read_curves, without_folders
 
 PIPELINE = Path("dvc.yaml")
@@ -77,6 +86,7 @@ def main():
     # ---- the copy; what a kill left unfinished is deleted first
     with connected(uri, root) as client:
         experiment = experiment_id(client, params.experiment, uri, root)
+        check_sending(terms, files_address(client, experiment, uri), "this run", date.today())
         known = list(
             every_page(client.search_runs, experiment_ids=[experiment], filter_string=f"tags.pipeline_key = '{key}'")
         )

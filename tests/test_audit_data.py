@@ -8,18 +8,28 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, default_params, merged, run_in, write_params
 from matplotlib.image import imread
 from scipy.stats import binomtest, chi2_contingency
 from toy import WORDS, write_table
 
-from diagnosis.audit.intervals import association, difference, quantile, total_variation, wilson
+from diagnosis.audit.intervals import (
+    association,
+    design_effect,
+    difference,
+    effective,
+    quantile,
+    total_variation,
+    wilson,
+)
 from diagnosis.audit.measures import by_group, compared_labels, described, flow, missing_values
 from diagnosis.audit.notes import null_counts, read_shards
 from diagnosis.audit.tokens import count_tokens, model_window, open_tokenizer
 from diagnosis.errors import run
 from diagnosis.files import sha256
+from diagnosis.notes import IMPUTED, note_writer, read_metadata
 
 SHARDS = ("train", "validation", "calibration", "test")
 METRICS = Path("metrics/audit_data.json")
@@ -156,6 +166,29 @@ def test_association_is_scipys_and_a_patients_repeats_count_once():
     assert association(counts[:1], 1.0) == {"cramers_v": None, "p_value": None}
 
 
+def test_few_patients_with_most_of_the_notes_are_few_patients():
+    """Labels and losses by patient, many notes of few of them, no difference: as often found as 0.05 says, not always."""
+    rng, by_labels, by_flow = np.random.default_rng(1), 0, 0
+    for _ in range(200):
+        sizes = np.minimum(1 + rng.pareto(1.2, 600).astype(int), 60)
+        group, label, kept = (
+            rng.integers(0, 3, 600),
+            rng.choice(5, 600, p=[0.4, 0.2, 0.2, 0.1, 0.1]),
+            rng.random(600) < 0.7,
+        )
+        counts = np.zeros((3, 5))
+        np.add.at(counts, (group, label), sizes)
+        by_labels += association(counts, design_effect(sizes))["p_value"] < 0.05
+        of = {name: sizes[group == place] for place, name in enumerate("ABC")}
+        notes = {
+            "ingest": Counter({name: int(own.sum()) for name, own in of.items()}),
+            "split": Counter({name: int(sizes[(group == place) & kept].sum()) for place, name in enumerate("ABC")}),
+        }
+        by_flow += any(each["verdict"].endswith("_kept") for each in flow(notes, of, 3, 11).values())
+    assert by_labels <= 18 and by_flow <= 18  # 200 at 0.05: the 99th percentile of chance
+    assert design_effect(np.array([3, 3, 3])) == 3 and effective(np.array([1, 2, 3])) == pytest.approx(36 / 14)
+
+
 def test_total_variation_and_what_chance_gives():
     value, _ = total_variation(np.array([10, 30]), np.array([60, 20]), 1.0)
     assert value == pytest.approx(0.5)
@@ -274,6 +307,31 @@ def test_no_small_count_is_told_nor_follows():
             assert sum(line) >= 11 or whole < 11, "a total less what is told would give it"
 
 
+def test_the_share_beyond_the_window_tells_no_small_count():
+    """5 of B are beyond: of all others there is none, so neither B's share nor theirs may stand beside the total of the shards."""
+    rows = [{"sex": "ABC"[n % 3], "tokens": 99 if n % 3 == 1 and n < 15 else 9} for n in range(150)]
+    found = by_group(frame(rows), "sex", ["a"], 50, 11)["by_group"]
+    assert [found[value]["beyond_window_share"] for value in "ABC"] == [None, None, None]
+    rows = [{"sex": "AB"[n % 2], "tokens": 9 if n in (0, 2, 4) else 99} for n in range(100)]
+    found = by_group(frame(rows), "sex", ["a"], 50, 11)["by_group"]
+    assert [found[value]["beyond_window_share"] for value in "AB"] == [None, None], "47 of 50 is 3 that are not"
+
+
+def test_an_imputed_value_is_a_missing_one(folder, tiny_model):
+    """Values that split fills in make nobody a member of a group: else a group grows on its way, and keeps more than it had."""
+    notes = [note(n, race=["White", "Black", None][n % 3]) for n in range(300)]
+    lay(folder, tiny_model, notes, kept=lambda row: int(row["note_id"][1:]) % 10)
+    assert audit(folder) == (0, "")
+    expected = metrics()
+    for name in SHARDS:
+        path = Path(f"data/split/{name}.parquet")
+        rows = [row | {"imputed": [] if row["race"] else ["race"]} for row in pq.read_table(path).to_pylist()]
+        with note_writer(path, read_metadata(path), [IMPUTED]) as writer:
+            writer.write(row | {"race": row["race"] or "White"} for row in rows)
+    assert audit(folder) == (0, "")
+    assert metrics() == expected and expected["missing"]["train"]["race"]["notes"]
+
+
 def test_drift_between_periods_is_found_and_none_is_not_invented(folder, tiny_model):
     draw = random.Random(1)
     notes = [note(n, period=period, labels=[draw.choices(["cardiac", "lung"], [share, 1 - share])[0]], race=draw.choice(["Black", "White"]))
@@ -294,7 +352,7 @@ def test_a_flow_by_hand():
     counts = {"ingest": Counter(F=100, M=60), "clean": Counter(F=80, M=60), "split": Counter(F=60, M=40)}
     for of in counts.values():
         of[None] = 0
-    found = flow(counts, {"F": 50, "M": 60}, comparisons=2, min_count=11)
+    found = flow(counts, {"F": np.full(50, 2), "M": np.ones(60)}, comparisons=2, min_count=11)
     low, high = wilson(0.6, 50, quantile())
     assert found["F"]["kept"] == {"value": 0.6, "low": low, "high": high}
     assert found["F"]["notes"] == {"ingest": 100, "clean": 80, "split": 60}
@@ -331,7 +389,10 @@ def test_chance_alone_seldom_looks_like_selection():
     for _ in range(200):
         sizes = dict(zip("ABCDE", rng.integers(40, 400, 5).tolist(), strict=True))
         counts = {"ingest": Counter(sizes), "split": Counter({g: int(rng.binomial(n, 0.9)) for g, n in sizes.items()})}
-        flagged += any(of["verdict"].endswith("_kept") for of in flow(counts, sizes, 5, 11).values())
+        flagged += any(
+            of["verdict"].endswith("_kept")
+            for of in flow(counts, {g: np.ones(n) for g, n in sizes.items()}, 5, 11).values()
+        )
     assert flagged <= 18  # 200 at 0.05: the 99th percentile of chance
 
 
@@ -349,10 +410,25 @@ def test_chance_alone_seldom_looks_like_selection():
 def test_a_small_loss_is_not_told_nor_follows(dropped, told):
     start = Counter(F=300, M=200)
     counts = {"ingest": start, "split": Counter({group: start[group] - lost for group, lost in dropped.items()})}
-    found = flow(counts, {"F": 300, "M": 200, None: 0}, 2, 11)
+    found = flow(counts, {"F": np.ones(300), "M": np.ones(200)}, 2, 11)
     assert {group for group, of in found.items() if "kept" in of} == told
     assert all(set(of) == {"verdict"} for of in found.values() if "kept" not in of)
-    assert flow(counts, {"F": 5, "M": 200}, 2, 11)["F"] == {"patients": "<11", "verdict": "undecidable"}
+    assert flow(counts, {"F": np.full(5, 60), "M": np.ones(200)}, 2, 11)["F"] == {
+        "patients": "<11",
+        "verdict": "undecidable",
+    }
+
+
+def test_the_loss_of_one_stage_does_not_follow_from_its_total():
+    """Black alone loses 3 notes in clean: what the others lost there, nothing, may not be told beside the stage's total."""
+    start = Counter(Asian=300, Black=200, White=400)
+    counts = {
+        "ingest": start,
+        "clean": start - Counter(Black=3),
+        "split": start - Counter(Asian=40, Black=33, White=50),
+    }
+    found = flow(counts, {group: np.ones(n) for group, n in start.items()}, 3, 11)
+    assert not [group for group, of in found.items() if "notes" in of]
 
 
 # ---------------------------------------------------------------- the stage

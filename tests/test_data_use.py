@@ -7,6 +7,7 @@ import socket
 import threading
 from datetime import date, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,14 +18,16 @@ from test_publish import client, dump, empty_store, entries, publish, runs  # no
 from test_repro import ENV
 from toy import metadata, write_training
 
-from diagnosis.corpora.mimic import LICENCE, TERMS
+from diagnosis.corpora.mimic import TERMS
 from diagnosis.data_use import LICENCES, DataUse, check_sending, check_unpushable, is_local, permits, shown, strictest
 from diagnosis.errors import UserError
 from diagnosis.notes import read_metadata
 from diagnosis.scores.predictions import prediction_writer
 from diagnosis.tracking.lock import read_stages
+from diagnosis.tracking.store import files_address
 from diagnosis.tracking.values import logged_params, params_of
 
+LICENCE = TERMS["licence"]
 MIMIC = {"corpus": "mimic4", "licence": LICENCE, "public": False}
 TODAY = date(2027, 3, 1)
 PLAIN = {
@@ -97,6 +100,7 @@ LOCAL = ["mlruns", "/srv/mlruns", "file:///srv", "file:/srv", "sqlite:////srv/ml
 ELSEWHERE = ["http://mlflow.example", "https://localhost.example", "http://localhost@mlflow.example", "http://127.0.0.1.example",
              "http://10.0.0.7:5000", "databricks", "databricks://profile", "databricks-uc", "uc:x", "s3://localhost/x", "gs://b", "azure://c",
              "ssh://h/x", "git@h.example:team/x.git", "h:x", "postgresql://db.example/x", "postgresql:///x?host=db.example", "file://h/x",
+             "postgresql://localhost/x?host=db.example", "postgresql+psycopg2://127.0.0.1/x?sslmode=prefer&hostaddr=10.0.0.7", "mysql://localhost/x?%68ost=h",
              "mysql://db", "gdrive://id", "http://[::1", "http://h:port", "arn:aws:sagemaker:x"]  # fmt: skip
 
 
@@ -123,7 +127,10 @@ def test_what_is_not(address):
         ("https://ward.example/a/", "https://ward.example/a", True),
         ("https://ward.example/a", "https://ward.example/ab", False),
         ("https://ward.example/a", "https://ward.example/a/../b", False),
+        ("https://ward.example/a", "https://ward.example/a/%2E%2e/b", False),
+        ("https://ward.example/a", "https://ward.example/a%2Fb", True),
         ("https://ward.example/a", "https://ward.example", False),
+        ("postgresql://db.ward.example", "postgresql://db.ward.example/x?host=far.example", False),
         ("s3://ward", "s3://ward/dvc", True),
         ("s3://ward", "s3://ward-public", False),
         ("ssh://git.example/team", "git@git.example:team/x.git", True),
@@ -302,6 +309,7 @@ def made(tmp_path_factory):
             "models/base": "base",
             "data/notes.parquet": "notes",
             "data/gold_spans.parquet": "spans",
+            "data/titles.json": "titles",
         }.items():
             (folder / "made" / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / "made" / path).write_text(text)
@@ -493,6 +501,31 @@ def test_an_allowed_server_is_asked(publish, folder, monkeypatch):  # noqa: F811
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         code, line = publish()
         assert code == 1 and line.startswith("error: MLflow at") and listener.connections
+
+
+@pytest.mark.parametrize(
+    ("uri", "location", "address"),
+    [
+        ("sqlite:////srv/mlflow.db", "file:///srv/mlartifacts", "sqlite:////srv/mlflow.db"),
+        ("sqlite:////srv/mlflow.db", "dbfs:/x", "dbfs:/x"),
+        ("databricks", "dbfs:/x", "databricks"),
+        ("https://ward.example", "mlflow-artifacts:/3", "https://ward.example"),
+        ("https://ward.example", "mlflow-artifacts://far.example/3", "mlflow-artifacts://far.example/3"),
+        ("https://ward.example", "s3://ward/3", "s3://ward/3"),
+    ],
+)
+def test_where_the_files_of_a_run_go(uri, location, address):
+    store = SimpleNamespace(get_experiment=lambda _: SimpleNamespace(artifact_location=location))
+    assert files_address(store, "3", uri) == address
+
+
+def test_files_go_to_no_store_that_is_not_allowed(publish, folder, monkeypatch):  # noqa: F811
+    """The server may be this machine's, and keep the files of its experiment in somebody else's bucket."""
+    client(folder).create_experiment("diagnosis", "s3://me:hush@elsewhere/mlflow")
+    with_terms(folder)
+    code, line = publish()
+    assert code == 1 and "this run is not sent to s3://elsewhere" in line and "hush" not in line
+    assert not runs(folder)
 
 
 def test_expired_terms_are_not_published(publish, folder):  # noqa: F811

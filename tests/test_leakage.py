@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from diagnosis.corpora.vocabularies import vocabulary
 from diagnosis.files import read_json, sha256, write_json
 from diagnosis.leakage.compare import f1_and_chance, probed, verdict
 from diagnosis.leakage.copy_forward import by_patient, copied, pieces, templates, without
-from diagnosis.leakage.report import hidden
+from diagnosis.leakage.report import hidden, part
 from diagnosis.notes import note_writer, read_metadata, read_notes
 from diagnosis.phi.keys import read_key
 from diagnosis.scores.predictions import prediction_writer, read_predictions
@@ -238,6 +239,23 @@ def test_verdicts_and_hidden_counts():
     assert [hidden(n, 40, 11) for n in (0, 10, 11, 29, 30, 40)] == [0, "<11", 11, 29, None, 40]
 
 
+def test_the_score_of_a_part_gives_no_small_count_away():
+    """33 of 45 right is 0.7333, and so said that 5 of the 50 are not among them; 20 notes of two patients have no interval."""
+    truth = np.eye(2, dtype=bool)[np.arange(50) % 2]
+    probabilities = np.where(np.arange(50)[:, None] % 15 < 4, ~truth, truth).astype(float)
+    shard = Shard(np.arange(50).astype(str), np.arange(50), truth, probabilities, np.zeros(50, int), True)
+    found = part(shard, np.arange(50) < 45, 11, {"samples": 50, "seed": 7})
+    assert (
+        found["n"] is None
+        and found["accuracy"] == 0.73
+        and all(found[k] == round(found[k], 2) for k in ("macro_f1", "low", "high"))
+    )
+    assert part(shard, np.arange(50) < 30, 11, {"samples": 50, "seed": 7})["accuracy"] == pytest.approx(22 / 30)
+    of_few = replace(shard, patients=np.where(np.arange(50) < 20, np.arange(50) % 2, np.arange(50)))
+    assert part(of_few, np.arange(50) < 20, 11, {"samples": 50, "seed": 7}) == {
+        "n": 20, "macro_f1": None, "low": None, "high": None, "accuracy": None}  # fmt: skip
+
+
 # ---------------------------------------------------------------- each probe finds what is planted for it, and only that
 
 TITLES = {"anaemia": ["Anaemia"], "asthma": ["Asthma"], "gout": ["Gouty arthritis"], "sepsis": ["Sepsis, unspecified"]}
@@ -380,7 +398,7 @@ def test_the_gate_in_dvc(folder):
 
 SMALL = {
     "synthesize": {"patients": 360, "notes": 500, "bayes_draws": 1000, "answer_rate": 0.8},
-    "deidentify": {"key_file": str(ROOT / "keys/public.key")},
+    "deidentify": {"key_file": str(ROOT / "keys/public.key"), "known_fields": str(ROOT / "keys/no_known_fields.csv")},
     "clean": {"visible_at": "all"},
     "split": {"train_share": 0.5, "validation_share": 0.4, "calibration_share": 0.05, "test_share": 0.05, "top_k": 5},
     "audit_leakage": {"bootstrap_samples": 200},

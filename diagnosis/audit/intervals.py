@@ -27,12 +27,22 @@ def difference(share: float, n: int, other: float, m: int, z: float) -> tuple[fl
     )
 
 
-def association(counts: np.ndarray, design_effect: float) -> dict[str, float | None]:
+def design_effect(sizes: np.ndarray) -> float:
+    """By how much the variance of a share grows if all notes of a patient are alike: sum(m^2) / sum(m) of the patients' numbers of
+    notes m (Kish 1965, Survey Sampling). Notes a patient where all have as many, and far more where few have most."""
+    return float((sizes.astype(float) ** 2).sum() / sizes.sum())
+
+
+def effective(sizes: np.ndarray) -> float:
+    """The n of a share of these patients' notes: the notes by their design effect."""
+    return float(sizes.sum()) / design_effect(sizes)
+
+
+def association(counts: np.ndarray, effect: float) -> dict[str, float | None]:
     """Do the rows (groups) of `counts` (labels) come from one distribution?
 
-    `total_variation` by row against all the other rows, and what chance alone would give where there is no difference; Cramér's
-    V and the p-value of the chi-square statistic, divided by `design_effect` (notes a patient: a patient's notes repeat each
-    other; Rao and Scott 1981). Null where fewer than two rows or labels have notes.
+    Cramér's V and the p-value of the chi-square statistic, divided by the `design_effect` (a patient's notes repeat each other; Rao and
+    Scott 1981). Null where fewer than two rows or labels have notes.
     """
     rows, columns = counts.sum(axis=1) > 0, counts.sum(axis=0) > 0
     table = counts[rows][:, columns]
@@ -41,16 +51,16 @@ def association(counts: np.ndarray, design_effect: float) -> dict[str, float | N
     found = chi2_contingency(table, correction=False)
     return {
         "cramers_v": sqrt(found.statistic / table.sum() / (min(table.shape) - 1)),
-        "p_value": float(chi2.sf(found.statistic / design_effect, found.dof)),
+        "p_value": float(chi2.sf(found.statistic / effect, found.dof)),
     }
 
 
-def total_variation(own: np.ndarray, other: np.ndarray, design_effect: float) -> tuple[float, float]:
+def total_variation(own: np.ndarray, other: np.ndarray, effect: float) -> tuple[float, float]:
     """(total variation between two label distributions, what chance alone would give between samples of these sizes).
 
     By chance: each label's difference is about normal, and E|N(0, s)| = s * sqrt(2 / pi).
     """
     n, m = own.sum(), other.sum()
     pooled = (own + other) / (n + m)
-    spread = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m) * design_effect)
+    spread = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m) * effect)
     return float(np.abs(own / n - other / m).sum() / 2), float(spread.sum() * sqrt(2 / np.pi) / 2)

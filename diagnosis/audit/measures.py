@@ -5,7 +5,15 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from diagnosis.audit.intervals import association, difference, quantile, total_variation, wilson
+from diagnosis.audit.intervals import (
+    association,
+    design_effect,
+    difference,
+    effective,
+    quantile,
+    total_variation,
+    wilson,
+)
 from diagnosis.corpora.conflicts import label_ceilings
 from diagnosis.disclosure import Cell, tellable
 
@@ -105,7 +113,12 @@ def by_group(table: pd.DataFrame, column: str, labels: list[str], window: int, m
     notes, patients, cells = counted(table, column, labels)
     told_groups = tellable({(value,): n for value, n in group_patients(table, column).items()}, min_count)
     told_cells = tellable(cells, min_count) if cells else set()
-    everyone, effect = len(table), len(table) / table["patient"].nunique()
+    everyone, effect = len(table), design_effect(table["patient"].value_counts().to_numpy())
+    longer = table["tokens"] > window
+    sides = Counter(zip(table[column].astype(object).where(stated, None), longer.tolist(), strict=True))
+    told_sides = tellable(
+        {(value, side): sides[value, side] for value in patients for side in (True, False)}, min_count
+    )
     result, undecidable = {}, []
     names = [value for value in patients if value is not None]
     for value in names:
@@ -114,7 +127,8 @@ def by_group(table: pd.DataFrame, column: str, labels: list[str], window: int, m
             undecidable.append(value)
             result[value] = {"patients": f"<{min_count}", "verdict": "undecidable"}
             continue
-        told, longer = (value,) in told_groups, (part["tokens"] > window).sum()
+        told = (value,) in told_groups
+        both_told = told and {(value, True), (value, False)} <= told_sides
         own, other = notes.loc[value].to_numpy(float), notes.drop(index=value).sum().to_numpy(float)
         distance = total_variation(own, other, effect) if own.sum() and other.sum() else (None, None)
         result[value] = {
@@ -122,7 +136,7 @@ def by_group(table: pd.DataFrame, column: str, labels: list[str], window: int, m
             "patients": patients[value] if told else f">={min_count}",
             "share": len(part) / everyone if told else None,
             "words": {"median": lengths(part["words"])["median"], "p95": lengths(part["words"])["p95"]},
-            "beyond_window_share": longer / len(part) if told and not 0 < longer < min_count else None,
+            "beyond_window_share": longer[part.index].mean() if both_told else None,
             "total_variation": distance[0],
             "total_variation_by_chance": distance[1],
             "label_rates": [
@@ -140,12 +154,17 @@ def by_group(table: pd.DataFrame, column: str, labels: list[str], window: int, m
     }
 
 
-def group_patients(table: pd.DataFrame, column: str) -> dict[str | None, int]:
-    """Patients by value, sorted; those without one last, under None."""
+def patient_notes(table: pd.DataFrame, column: str) -> dict[str | None, np.ndarray]:
+    """How many notes each patient has by value, sorted; of those without one last, under None."""
     values = table[column].astype(object).where(table[column].notna(), None)
-    counts = table.groupby(values, dropna=False)["patient"].nunique()
-    named = {None if pd.isna(value) else value: int(count) for value, count in counts.items()}
+    groups = table["patient"].groupby(values, dropna=False)
+    named = {None if pd.isna(value) else value: own.value_counts().to_numpy() for value, own in groups}
     return {value: named[value] for value in sorted(named, key=lambda value: (value is None, value or ""))}
+
+
+def group_patients(table: pd.DataFrame, column: str) -> dict[str | None, int]:
+    """Patients by value, as `patient_notes`."""
+    return {value: len(own) for value, own in patient_notes(table, column).items()}
 
 
 def counted(table: pd.DataFrame, column: str, labels: list[str]) -> tuple[pd.DataFrame, dict, dict[Cell, int]]:
@@ -168,46 +187,43 @@ def counted(table: pd.DataFrame, column: str, labels: list[str]) -> tuple[pd.Dat
 # ---------------------------------------------------------------- who is dropped
 
 
-def flow(counts: dict[str, Counter], patients: dict[str | None, int], comparisons: int, min_count: int) -> dict:
+def flow(counts: dict[str, Counter], sizes: dict[str | None, np.ndarray], comparisons: int, min_count: int) -> dict:
     """Notes by group from stage to stage: the share that was kept, against that of everyone else.
 
-    `counts[stage][value]` in the order of the stages, the first being where the flow starts; `patients` by value there.
-    A note counts as a share of a patient: n of an interval is the patients, for a patient's notes fall together.
+    `counts[stage][value]` in the order of the stages, the first being where the flow starts; `sizes` the notes of each patient
+    there, by value. n of an interval is the notes by their `design_effect`, for a patient's notes fall together.
     """
     stages = list(counts)
     start, end = counts[stages[0]], counts[stages[-1]]
-    total, left, everyone = start.total(), end.total(), sum(patients.values())
+    total, left = start.total(), end.total()
     drops = {
         (value, stage): counts[before][value] - counts[stage][value]
         for before, stage in zip(stages, stages[1:], strict=False)
         for value in start
     }
-    some = {cell: count for cell, count in drops.items() if count}
-    told = tellable(some, min_count) if some else set()
-    hidden = sum(count for cell, count in some.items() if cell not in told)
-    if 0 < hidden < min_count:  # the total is known, so what others lost would tell it
-        told, zeros = set(), set()
-    else:
-        zeros = set(drops) - set(some)
+    told = tellable(drops, min_count)
+    patients = {value: len(own) for value, own in sizes.items()}
     shown = tellable({(value,): count for value, count in patients.items()}, min_count)
     result = {}
-    for value, size in patients.items():
+    for value, own in sizes.items():
         if value is None:
             continue
-        if size < min_count:
+        if len(own) < min_count:
             result[value] = {"patients": f"<{min_count}", "verdict": "undecidable"}
             continue
         kept, rest = end[value] / start[value], None
         verdict = {"verdict": "nothing_dropped" if left == total else "cannot_conclude"}
         between = {}
-        if left < total and everyone > size:
+        others = [each for other, each in sizes.items() if other != value]
+        if left < total and others:
             rest = (left - end[value]) / (total - start[value])
-            low, high = difference(kept, size, rest, everyone - size, quantile(comparisons))
+            m = effective(np.concatenate(others))
+            low, high = difference(kept, effective(own), rest, m, quantile(comparisons))
             between = {"difference": {"value": kept - rest, "low": low, "high": high}}
             if high < 0 or low > 0:
                 verdict = {"verdict": "under_kept" if high < 0 else "over_kept"}
-        if (value,) in shown and all((value, stage) in told | zeros for stage in stages[1:]):
-            low, high = wilson(kept, size, quantile())
+        if (value,) in shown and all((value, stage) in told for stage in stages[1:]):
+            low, high = wilson(kept, effective(own), quantile())
             result[value] = {
                 "notes": {stage: counts[stage][value] for stage in stages},
                 "kept": {"value": kept, "low": low, "high": high},

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from diagnosis.audit.tokens import count_tokens
 from diagnosis.corpora.near_duplicates import fingerprint, words
-from diagnosis.notes import SCHEMA, open_notes, read_frame, read_notes
+from diagnosis.notes import IMPUTED, SCHEMA, open_notes, read_frame, read_notes, read_stated
 
 TEXTS = ("text", "text_pair")
 NEVER_NULL = [field.name for field in SCHEMA if not field.nullable]
@@ -26,10 +26,10 @@ def read_rows(path: Path, columns: list[str]) -> pd.DataFrame:
 
 def read_shards(paths: dict[str, Path], tokenizer: Tokenizer, columns: list[str]) -> pd.DataFrame:
     """A row a note of all shards, in their order: `shard`, `patient`, `cluster` and `text` (numbers that equal ones share),
-    `labels` (tuples), `words`, `tokens`, and `columns`. The texts pass in batches and are not kept."""
+    `labels` (tuples), `words`, `tokens`, and `columns`, without imputed values. The texts pass in batches and are not kept."""
     tables, fingerprints, known = [], [], {}
     for shard, path in paths.items():
-        table = read_frame(path, ["note_id", "patient_id", "duplicate_cluster", "labels", *columns])
+        table = read_stated(path, ["note_id", "patient_id", "duplicate_cluster", "labels", *columns])
         lengths, tokens = array("i"), array("i")
         total = open_notes(path).metadata.num_rows
         with tqdm(total=total, unit=" notes", desc=f"audit_data: {shard}") as bar:
@@ -58,10 +58,14 @@ def read_shards(paths: dict[str, Path], tokenizer: Tokenizer, columns: list[str]
 
 
 def null_counts(path: Path) -> dict[str, int]:
-    """How many notes have no value, by each column that may be without one; read a batch at a time."""
+    """How many notes have no value or an imputed one, by each column that may be without; read a batch at a time."""
+    table = open_notes(path)
     columns = [name for name in SCHEMA.names if name not in NEVER_NULL]
+    more = [name for name in (IMPUTED.name,) if name in table.schema_arrow.names]
     counts = dict.fromkeys(columns, 0)
-    for batch in open_notes(path).iter_batches(columns=columns):
+    for batch in table.iter_batches(columns=columns + more):
         for name in columns:
             counts[name] += batch.column(name).null_count
+        for name in (imputed for column in more for note in batch.column(column).to_pylist() for imputed in note):
+            counts[name] += 1
     return counts

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from diagnosis.errors import UserError
-from diagnosis.notes import IMPUTED, open_notes, read_frame
+from diagnosis.notes import read_stated
 from diagnosis.scores.shards import Shard
 
 
@@ -15,17 +15,12 @@ def read_groups(path: Path, shard: Shard, columns: list[str]) -> pd.DataFrame:
 
     Raises UserError where the notes are not the scored ones.
     """
-    more = [name for name in (IMPUTED.name,) if name in open_notes(path).schema_arrow.names]
-    table = read_frame(path, ["note_id", *columns, *more]).set_index("note_id")
+    table = read_stated(path, ["note_id", *columns]).set_index("note_id")
     if not table.index.is_unique:
         raise UserError(f"{path}: note_ids occur twice: run `dvc repro`")
     if differing := len(table.index.symmetric_difference(pd.Index(shard.note_ids))):
         raise UserError(f"{path}: {differing} notes are in the shard or in the predictions only: run `dvc repro`")
     table = table.loc[shard.note_ids].astype(object)
-    for name in more:  # a guess makes nobody a member of a group
-        guessed = table.pop(name)
-        for column in columns:
-            table.loc[[column in names for names in guessed], column] = None
     return table.where(table.notna(), None)
 
 

@@ -22,13 +22,14 @@ def rows_with_any(*counts: sparse.csr_matrix) -> int:
 
 
 def part(shard: Shard, rows: np.ndarray, min_count: int, sampling: dict) -> dict:
-    """The scores of the notes where `rows`, (n,) bool; null where they are fewer than `min_count`."""
-    count = int(rows.sum())
-    result = {"n": hidden(count, len(rows), min_count)}
-    if count < min_count:
+    """The scores of the notes where `rows`, (n,) bool; null where they are of fewer than `min_count` patients: no interval over
+    them would be one. Two decimals where n is not told, which from more would follow."""
+    result = {"n": hidden(int(rows.sum()), len(rows), min_count)}
+    if len(np.unique(shard.patients[rows])) < min_count:
         return result | {"macro_f1": None, "low": None, "high": None, "accuracy": None}
     arrays = ("note_ids", "patients", "truth", "probabilities", "unknown")
-    return result | scored(replace(shard, **{name: getattr(shard, name)[rows] for name in arrays}), **sampling)
+    of_part = scored(replace(shard, **{name: getattr(shard, name)[rows] for name in arrays}), **sampling)
+    return result | (rounded(of_part, 2) if result["n"] is None else of_part)
 
 
 def rounded(value, decimals: int = 4):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from diagnosis.data_use import is_local
 from diagnosis.errors import UserError
 
 SQLITE = "sqlite:///"
@@ -123,6 +124,15 @@ def experiment_id(client, name: str, uri: str, root: Path) -> str:
             f"MLflow's experiment {name} is deleted: restore it there, or name another in publish.experiment"
         )
     return found.experiment_id
+
+
+def files_address(client, experiment: str, uri: str) -> str:
+    """Where the files of an experiment's runs go: the server itself (`uri`), or a folder or bucket of the experiment's own."""
+    location = client.get_experiment(experiment).artifact_location
+    scheme, _, rest = location.partition(":")
+    proxied = scheme == "mlflow-artifacts" and not rest.startswith("//")  # else it names a server
+    own = scheme == "dbfs" and uri.startswith("databricks")
+    return uri if proxied or own or is_local(location) else location
 
 
 def looks(client, key: str, test_set: str, looked: bool) -> int:
