@@ -24,8 +24,8 @@ NUMERIC = re.compile(
     )(?![A-SU-Za-z_\d/]|[-.]\d)""",
     re.X,
 )
-NUMBER = re.compile(r"\d{1,4}(?=[-/.]\d)")  # where a date in numbers may begin
-EIGHT = re.compile(r"\d{8}")
+NUMBER = re.compile(r"\d\d{0,3}(?=[-/.]\d)")  # where a date in numbers may begin
+EIGHT = re.compile(r"\d\d{7}")
 MONTH_WORD = re.compile(
     r"(?:J(?:an|AN|un|UN|ul|UL)|F(?:eb|EB)|M(?:ar|AR|ay|AY)|A(?:pr|PR|ug|UG)|S(?:ep|EP)|O(?:ct|CT)|N(?:ov|OV)|D(?:ec|EC)|jan|feb|mar|apr|may|"
     r"jun|jul|aug|sep|oct|nov|dec)(?<![A-Za-z]...)(?:r?uary|R?UARY|ch|CH|il|IL|e|E|y|Y|ust|UST|t|T|tember|TEMBER|ober|OBER|ember|EMBER)?(?![A-Za-z])"

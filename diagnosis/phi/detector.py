@@ -1,5 +1,6 @@
 """Find what identifies somebody in a note: every rule in one order, the surest first."""
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,8 +24,9 @@ AGED = re.compile(r"\b(?:(?:super)?centenarian|nonagenarian)s?\b", re.I)
 BORN = re.compile(r"\bborn\s(in\s(?:the\syear\s)?((?:1[89]|2[01])\d\d))(?![\w/-])", re.I)
 FULL_YEAR = re.compile(r"(?:1[89]|2[0-2])\d\d(?<!\d\d\d\d\d)(?!\d)")
 NOW = 2020  # for a note without any later year: somebody born in 1930 was 90 then
-MASKED = re.compile(r"[\[*_Xx][*_XxA-Z]")
-OVER_89 = re.compile(r"9\d(?<!\d..)(?!\d)|1[0-2]\d(?<!\d...)(?!\d)|[Nn]inety|NINETY|[Hh]undred|HUNDRED")
+MASK_PIECES = ["[", "**", "___", "xx", "xX", "Xx", "XX"]
+OVER_89 = re.compile(r"9\d(?<!\d..)(?!\d)|1[0-2]\d(?<!\d...)(?!\d)")
+IN_WORDS = re.compile(r"[Nn]inety|NINETY|[Hh]undred|HUNDRED")
 PROPAGATED = frozenset("PLACE MRN SSN PLAN ACCOUNT LICENCE VEHICLE DEVICE OTHER_ID BIOMETRIC PHONE FAX".split())
 
 
@@ -83,13 +85,14 @@ def find(text: str) -> list[Span]:
 
 
 def _protect_masks(text: str, spans: Spans) -> None:
-    if MASKED.search(text):
+    if any(piece in text for piece in MASK_PIECES):
         for match in MASKS.finditer(text):
             spans.protect(*match.span())
 
 
 def _ages(text: str) -> Iterable[Span]:
-    for number in OVER_89.finditer(text):
+    words = any(word in text for word in ("inety", "INETY", "undred", "UNDRED"))
+    for number in itertools.chain(OVER_89.finditer(text), IN_WORDS.finditer(text) if words else ()):
         for match in AGE.finditer(text, max(0, number.start() - 24), number.end() + 32):
             if match.start() <= number.start() < match.end():
                 yield Span(*match.span(match.lastgroup), "AGE")
