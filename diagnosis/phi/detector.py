@@ -5,28 +5,36 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from diagnosis.phi.dates import find_dates
+from diagnosis.phi.dates import NOW, find_dates
 from diagnosis.phi.identifiers import MASKS, find_by_form, find_labelled, find_phones
 from diagnosis.phi.names import find_known, find_names
 from diagnosis.phi.places import find_places
 from diagnosis.phi.spans import Span, Spans
 
-TENS = "ninety(?:[ -](?:one|two|three|four|five|six|seven|eight|nine))?|(?:one|a) hundred(?:[ -](?:and[ -])?(?:one|two|three|four|five))?"
+TENS = "ninety(?:[ -](?:one|two|three|four|five|six|seven|eight|nine))?|(?:one|a)[ -]hundred(?:[ -](?:and[ -])?(?:one|two|three|four|five|six|seven|eight|nine|ten))?"
 AGE = re.compile(
     rf"""(?<![\w./-])(?P<before>9\d|1[0-2]\d|{TENS})(?=[ -]{{0,2}}(?:y/?\.?o\b|yo[MFmf]\b|yrs?\b|years?[ -]{{0,2}}(?:-old|old|of\sage|young)))
+    | \b(?:his|her|their)\s(?:(?:early|mid|middle|late)[ -]{{1,2}})?(?P<decade_in_words>nineties)\b
     | \b(?:age|aged|age\sof|age:|age\sis)\s{{0,2}}:?\s?(?P<after>9\d|1[0-2]\d)(?![\w/%]|\.\d|\s(?:days|weeks|months|hours))
     | (?<![\w./-])(?P<sex>9\d|1[01]\d)(?=\s?(?:(?-i:[MF])|y|yF|yM|yr|yo)\b(?!/))
     | \b(?:he|she|patient|pt)\sis\s(?:now\s|currently\s)?(?P<plain>9\d|1[01]\d)(?=[,;]|\.\s|\.?$|\sand\s)
+    | (?<![\w./-])(?P<birthday>9\d|1[01]\d)(?:st|nd|rd|th)\sbirthday
+    | \b(?:his|her|their)\s(?:(?:early|mid|middle|late)[ -]{{1,2}})?(?P<decade>90['’]?s)\b
+    | \b(?:died|dead|dying|deceased|passed\saway|lived|living)\s(?:at|to|to\sbe)\s(?P<died>9\d|1[01]\d)(?=[,;)]|\.(?!\d)|\s(?:of|from|with|and|in)\s|\s?$)
+    | \b(?:mother|father|sister|brother|wife|husband|aunt|uncle|grandmother|grandfather|spouse|mom|dad)(?:,\s|\s\()(?P<relative>9\d|10\d|11\d)(?=[,;)])
     | \b(?:turned|turning|is\snow|now|at)\s(?P<turned>9\d|1[01]\d)(?=\s(?:years|last|this|in\s|and\slives))""",
     re.X | re.I,
 )
 AGED = re.compile(r"\b(?:(?:super)?centenarian|nonagenarian)s?\b", re.I)
-BORN = re.compile(r"\bborn\s(in\s(?:the\syear\s)?((?:1[89]|2[01])\d\d))(?![\w/-])", re.I)
+BORN = re.compile(
+    r"""(?:\bborn\s|\bd\.?o\.?b\.?|birth|birth\s?(?:date|day|year)|year\sof\sbirth|\bb\.)(?:\s?[:=(]|\s(?:is|was|year))?\s{0,3}
+    (?P<told>(?:in\s(?:the\syear\s)?)?(?P<year>(?:1[89]|2[01])\d\d))(?![\w/-]|\.\d|\s?(?:g|gm|gms|grams?|hours?|hrs?)\b)""",
+    re.X | re.I,
+)
 FULL_YEAR = re.compile(r"(?:1[89]|2[0-2])\d\d(?<!\d\d\d\d\d)(?!\d)")
-NOW = 2020  # for a note without any later year: somebody born in 1930 was 90 then
 MASK_PIECES = ["[", "**", "___", "xx", "xX", "Xx", "XX"]
 OVER_89 = re.compile(r"9\d(?<!\d..)(?!\d)|1[0-2]\d(?<!\d...)(?!\d)")
-IN_WORDS = re.compile(r"[Nn]inety|NINETY|[Hh]undred|HUNDRED")
+IN_WORDS = re.compile(r"[Nn]inet(?:y|ies)|NINETY|[Hh]undred|HUNDRED")
 PROPAGATED = frozenset("PLACE MRN SSN PLAN ACCOUNT LICENCE VEHICLE DEVICE OTHER_ID BIOMETRIC PHONE FAX".split())
 
 
@@ -91,7 +99,7 @@ def _protect_masks(text: str, spans: Spans) -> None:
 
 
 def _ages(text: str) -> Iterable[Span]:
-    words = any(word in text for word in ("inety", "INETY", "undred", "UNDRED"))
+    words = any(word in text for word in ("inety", "INETY", "ineties", "undred", "UNDRED"))
     for number in itertools.chain(OVER_89.finditer(text), IN_WORDS.finditer(text) if words else ()):
         for match in AGE.finditer(text, max(0, number.start() - 24), number.end() + 32):
             if match.start() <= number.start() < match.end():
@@ -99,8 +107,7 @@ def _ages(text: str) -> Iterable[Span]:
     if "narian" in text or "NARIAN" in text:
         for match in AGED.finditer(text):
             yield Span(*match.span(), "AGE")
-    if "born in" in text or "Born in" in text:
-        latest = max(int(match[0]) for match in FULL_YEAR.finditer(text)) if FULL_YEAR.search(text) else NOW
+    if any(piece in text for piece in ("orn ", "ORN ", "irth", "IRTH", "b.", "B.", "ob", "OB")):
         for match in BORN.finditer(text):
-            if max(latest, NOW if int(match[2]) < NOW - 89 else 0) - int(match[2]) > 89:
-                yield Span(*match.span(1), "AGE")
+            if max(NOW, *(int(year[0]) for year in FULL_YEAR.finditer(text))) - int(match["year"]) > 89:
+                yield Span(*match.span("told"), "AGE")
