@@ -53,17 +53,26 @@ def main():
         replacement = Masks(params.profile, blank=params.replace == "blank")
 
     # What a rule sees goes to a nameless file, offsets only, and what a patient's notes give away is kept by patient: a name
-    # that one note states plainly is then found in all of that patient's notes, wherever they stand in the table.
+    # that one note states plainly is then found in all of that patient's notes, wherever they stand in the table. A note without a
+    # patient stands alone: nothing of it is kept, so that memory grows with the patients and not with the notes.
     known, found = defaultdict(Known, {f"patient {patient}": own for patient, own in fields.items()}), Counter()
-    patients = set()
+    patients, alone = set(), 0
     with tempfile.TemporaryFile("w+") as seen, tqdm(total=2 * total, unit=" notes", desc="deidentify") as bar:
         for batch in read_notes(NOTES, ["note_id", "patient_id", *TEXTS]):
             for note in batch:
-                results = [detect(note[column] or "") for column in TEXTS]
-                for _, own in results:
+                results, own = [detect(note[column] or "") for column in TEXTS], Known()
+                for _, each in results:
+                    own.update(each)
+                clear = [spans for spans, _ in results]
+                if note["patient_id"] is None:
+                    alone += 1
+                    clear = [
+                        everywhere(note[column] or "", spans, own) for column, spans in zip(TEXTS, clear, strict=True)
+                    ]
+                else:
+                    patients.add(note["patient_id"])
                     known[patient_of(note)].update(own)
-                patients.add(patient_of(note))
-                seen.write(json.dumps([spans for spans, _ in results]) + "\n")
+                seen.write(json.dumps(clear) + "\n")
             bar.update(len(batch))
         seen.seek(0)
 
@@ -71,11 +80,14 @@ def main():
             for batch in read_notes(NOTES):
                 for note in batch:
                     patient, clear = patient_of(note), json.loads(seen.readline())
-                    others = [*known[patient].names, *known[patient].strings]
+                    told = known.get(patient, Known())
+                    others = [*told.names, *told.strings]
+                    for column, spans in zip(TEXTS, clear, strict=True):
+                        others += [note[column][start:end] for start, end, _ in spans]
                     for column, spans in zip(TEXTS, clear, strict=True):
                         if not note[column]:
                             continue
-                        spans = everywhere(note[column], spans, known[patient])
+                        spans = everywhere(note[column], spans, told)
                         if column == "text" and gold:
                             score.add(note["text"], gold.of(note["note_id"], note["text"]), spans)
                         found.update(span.kind for span in spans)
@@ -91,7 +103,7 @@ def main():
             **(score.measures() if gold else NO_MEASURES),
             "found": found,
             "notes": total,
-            "patients": len(patients),
+            "patients": len(patients) + alone,
             "patients_with_known_fields": len(fields),
             "key_fingerprint": key.fingerprint,
             "profile": params.profile,

@@ -1,12 +1,15 @@
 """What Safe Harbor takes away beside names: every part of a date but the year, ages over 89 and what tells them."""
 
+import json
 from datetime import date
 
 import pytest
+from test_deidentify import METRICS, note, read, write
 from test_phi import KEY, found
 
 from diagnosis.phi.dates import shift
-from diagnosis.phi.detector import find
+from diagnosis.phi.detector import everywhere, find
+from diagnosis.phi.known_fields import read_known_fields
 from diagnosis.phi.surrogates import Masks, Surrogates
 
 
@@ -72,3 +75,24 @@ def test_a_year_and_month_move_as_the_month_s_middle_does(days):
     moved = shift("2019-03", days)
     assert moved != "2019-03" and date.fromisoformat(f"{moved}-15")
     assert shift("Oct", 40) == "Nov" and shift("Oct", -40) == "Sep"
+
+
+def test_known_fields_find_a_part_of_a_double_name_and_small_letters(tmp_path):
+    (tmp_path / "known.csv").write_text("patient_id,value,kind\n7,Ada Ibáñez-Quibble,NAME\n", "utf-8")
+    known = read_known_fields(tmp_path / "known.csv")["7"]
+    text = "family of ibáñez came; Quibble asked"
+    assert [text[span.start : span.end] for span in everywhere(text, [], known)] == ["ibáñez", "Quibble"]
+
+
+def test_a_note_without_a_patient_stands_alone_and_its_texts_share_what_they_tell(stage):
+    lone = {"patient_id": None, "text": "Seen by Dr. Quibblethorpe, MRN 55123."}
+    write(
+        [
+            note(1, "") | lone | {"text_pair": "quibblethorpe signed 55123."},
+            note(2, "") | lone | {"text": "quibblethorpe"},
+        ]
+    )
+    assert stage("deidentify", {"replace": "mask"}) == (0, "")
+    one, two = read().values()
+    assert one["text"] == "Seen by Dr. [NAME], MRN [MRN]." and one["text_pair"] == "[NAME] signed [MRN]."
+    assert two["text"] == "quibblethorpe" and json.loads(METRICS.read_text())["patients"] == 2

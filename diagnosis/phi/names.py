@@ -646,7 +646,7 @@ def find_known(text: str, known: set[str]) -> Iterator[Name]:
         place = text.find(name)
         while place >= 0:
             end = place + len(name)
-            if name.isascii() and not (text[place - 1 : place].isalnum() or text[end : end + 1].isalnum()):
+            if not (text[place - 1 : place].isalnum() or text[end : end + 1].isalnum()):
                 yield Name(place, end, (name,))
             place = text.find(name, end)
 

@@ -1,0 +1,33 @@
+"""What markup of notes and articles must not lose or change: text behind a <head> left open, numbers that are raised."""
+
+from xml.etree.ElementTree import fromstring
+
+import pytest
+from test_fhir import document, ndjson, read
+
+from diagnosis.corpora.xml_records import xml_text
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<html><head><title>no</title><body><p>Fever</p><script>no</script>Cough", "Fever\nCough"),
+        ("<p>WBC 12 x 10<sup>9</sup>/L, H<sub>2</sub>O, 25<sup>th</sup></p>", "WBC 12 x 10^9/L, H2O, 25th"),
+    ],
+)
+def test_html_of_a_note(tmp_path, html, expected):
+    ndjson(tmp_path / "n.ndjson", [document("n", "p", html, kind="text/html")])
+    rows, _ = read(tmp_path, unlabelled=True)
+    assert rows["DocumentReference/n"]["text"] == expected
+
+
+@pytest.mark.parametrize(
+    ("xml", "expected"),
+    [
+        ("<p>10<sup>-<italic>9</italic></sup> mol</p>", "10^-9 mol"),
+        ("<p>in 2010<sup><xref>3</xref>,<xref>4</xref></sup> we</p>", "in 2010^3,4 we"),
+        ("<p>10<sup>9</sup>/L, 25<sup>th</sup></p>", "10^9/L, 25th"),
+    ],
+)
+def test_a_raised_number_is_no_part_of_the_one_before(xml, expected):
+    assert xml_text(fromstring(xml)) == expected
