@@ -5,7 +5,9 @@ from xml.etree.ElementTree import fromstring
 import pytest
 from test_fhir import document, ndjson, read
 
+from diagnosis.corpora.pmc import open_pmc
 from diagnosis.corpora.xml_records import xml_text
+from diagnosis.data_use import DataUse
 
 
 @pytest.mark.parametrize(
@@ -31,3 +33,11 @@ def test_html_of_a_note(tmp_path, html, expected):
 )
 def test_a_raised_number_is_no_part_of_the_one_before(xml, expected):
     assert xml_text(fromstring(xml)) == expected
+
+
+def test_one_article_that_forbids_commercial_use_forbids_it_for_all(tmp_path):
+    front = "<front><article-meta><permissions><license><license-p>http://creativecommons.org/licenses/{}/4.0/</license-p></license></permissions></article-meta></front>"
+    for name, terms in (("a", "by"), ("b", "by-nc-nd")):
+        (tmp_path / f"{name}.nxml").write_text(f"<article>{front.format(terms)}<body><p>x</p></body></article>")
+    assert DataUse.of(open_pmc(tmp_path).data_use).commercial_use == "no"
+    assert DataUse.of(open_pmc(tmp_path / "a.nxml").data_use).commercial_use != "no"

@@ -108,6 +108,8 @@ def _ages(text: str) -> Iterable[Span]:
         for match in AGED.finditer(text):
             yield Span(*match.span(), "AGE")
     if any(piece in text for piece in ("orn ", "ORN ", "irth", "IRTH", "b.", "B.", "ob", "OB")):
-        for match in BORN.finditer(text):
-            if max(NOW, *(int(year[0]) for year in FULL_YEAR.finditer(text))) - int(match["year"]) > 89:
+        births = list(BORN.finditer(text))
+        latest = max([NOW, *(int(year[0]) for year in FULL_YEAR.finditer(text))]) if births else NOW
+        for match in births:
+            if latest - int(match["year"]) > 89:
                 yield Span(*match.span("told"), "AGE")
