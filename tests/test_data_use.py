@@ -17,7 +17,7 @@ from test_publish import client, dump, empty_store, entries, publish, runs  # no
 from test_repro import ENV
 from toy import metadata, write_training
 
-from diagnosis.corpora.mimic import LICENCE, TERMS
+from diagnosis.corpora.mimic import TERMS
 from diagnosis.data_use import LICENCES, DataUse, check_sending, check_unpushable, is_local, permits, shown, strictest
 from diagnosis.errors import UserError
 from diagnosis.notes import read_metadata
@@ -25,6 +25,7 @@ from diagnosis.scores.predictions import prediction_writer
 from diagnosis.tracking.lock import read_stages
 from diagnosis.tracking.values import logged_params, params_of
 
+LICENCE = TERMS["licence"]
 MIMIC = {"corpus": "mimic4", "licence": LICENCE, "public": False}
 TODAY = date(2027, 3, 1)
 PLAIN = {

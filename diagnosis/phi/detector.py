@@ -31,6 +31,7 @@ BORN = re.compile(
     (?P<told>(?:in\s(?:the\syear\s)?)?(?P<year>(?:1[89]|2[01])\d\d))(?![\w/-]|\.\d|\s?(?:g|gm|gms|grams?|hours?|hrs?)\b)""",
     re.X | re.I,
 )
+BIRTH_PIECES = ["orn ", "ORN ", "irth", "IRTH", "dob", "Dob", "DOB", ".o.b", ".O.B", "b. 1", "b.1", "B. 1"]
 FULL_YEAR = re.compile(r"(?:1[89]|2[0-2])\d\d(?<!\d\d\d\d\d)(?!\d)")
 MASK_PIECES = ["[", "**", "___", "xx", "xX", "Xx", "XX"]
 OVER_89 = re.compile(r"9\d(?<!\d..)(?!\d)|1[0-2]\d(?<!\d...)(?!\d)")
@@ -107,7 +108,7 @@ def _ages(text: str) -> Iterable[Span]:
     if "narian" in text or "NARIAN" in text:
         for match in AGED.finditer(text):
             yield Span(*match.span(), "AGE")
-    if any(piece in text for piece in ("orn ", "ORN ", "irth", "IRTH", "b.", "B.", "ob", "OB")):
+    if any(piece in text for piece in BIRTH_PIECES):
         births = list(BORN.finditer(text))
         latest = max([NOW, *(int(year[0]) for year in FULL_YEAR.finditer(text))]) if births else NOW
         for match in births:
