@@ -13,12 +13,12 @@ from diagnosis.errors import UserError, run
 from diagnosis.files import write_json
 from diagnosis.notes import note_writer, open_notes, read_metadata, read_notes
 from diagnosis.params import Params
-from diagnosis.phi.detector import Known, detect, everywhere
+from diagnosis.phi.detector import Known, everywhere
 from diagnosis.phi.keys import read_key
 from diagnosis.phi.known_fields import read_known_fields
 from diagnosis.phi.score import NO_MEASURES, Gold, Score
 from diagnosis.phi.surrogates import Masks, Surrogates
-from diagnosis.phi_model.card import read_card
+from diagnosis.phi_model.finder import finder
 
 NOTES = Path("data/notes.parquet")
 GOLD = Path("data/gold_spans.parquet")
@@ -49,7 +49,7 @@ def main():
     key, gold, score = read_key(params.key_file, metadata.get("data_use", {})), Gold(GOLD), Score()
     if not total:
         raise UserError(f"{NOTES} has no notes: see in metrics/ingest.json what was left out")
-    find = finder(params.detector)
+    find = finder(params.detector, DETECTOR)
     fields = read_known_fields(params.known_fields)
     if params.replace == "surrogate":
         replacement = Surrogates(key, params.max_date_shift_days, params.profile)
@@ -57,17 +57,27 @@ def main():
         replacement = Masks(params.profile, blank=params.replace == "blank")
 
     # What a rule sees goes to a nameless file, offsets only, and what a patient's notes give away is kept by patient: a name
-    # that one note states plainly is then found in all of that patient's notes, wherever they stand in the table.
+    # that one note states plainly is then found in all of that patient's notes, wherever they stand in the table. A note without a
+    # patient stands alone: nothing of it is kept, so that memory grows with the patients and not with the notes.
     known, found = defaultdict(Known, {f"patient {patient}": own for patient, own in fields.items()}), Counter()
-    patients = set()
+    patients, alone = set(), 0
     with tempfile.TemporaryFile("w+") as seen, tqdm(total=2 * total, unit=" notes", desc="deidentify") as bar:
         for batch in read_notes(NOTES, ["note_id", "patient_id", *TEXTS]):
             columns = [find([note[column] or "" for note in batch]) for column in TEXTS]
             for note, *results in zip(batch, *columns, strict=True):
-                for _, own in results:
+                own = Known()
+                for _, each in results:
+                    own.update(each)
+                clear = [spans for spans, _ in results]
+                if note["patient_id"] is None:
+                    alone += 1
+                    clear = [
+                        everywhere(note[column] or "", spans, own) for column, spans in zip(TEXTS, clear, strict=True)
+                    ]
+                else:
+                    patients.add(note["patient_id"])
                     known[patient_of(note)].update(own)
-                patients.add(patient_of(note))
-                seen.write(json.dumps([spans for spans, _ in results]) + "\n")
+                seen.write(json.dumps(clear) + "\n")
             bar.update(len(batch))
         seen.seek(0)
 
@@ -75,11 +85,14 @@ def main():
             for batch in read_notes(NOTES):
                 for note in batch:
                     patient, clear = patient_of(note), json.loads(seen.readline())
-                    others = [*known[patient].names, *known[patient].strings]
+                    told = known.get(patient, Known())
+                    others = [*told.names, *told.strings]
+                    for column, spans in zip(TEXTS, clear, strict=True):
+                        others += [note[column][start:end] for start, end, _ in spans]
                     for column, spans in zip(TEXTS, clear, strict=True):
                         if not note[column]:
                             continue
-                        spans = everywhere(note[column], spans, known[patient])
+                        spans = everywhere(note[column], spans, told)
                         if column == "text" and gold:
                             score.add(note["text"], gold.of(note["note_id"], note["text"]), spans)
                         found.update(span.kind for span in spans)
@@ -95,7 +108,7 @@ def main():
             **(score.measures() if gold else NO_MEASURES),
             "found": found,
             "notes": total,
-            "patients": len(patients),
+            "patients": len(patients) + alone,
             "patients_with_known_fields": len(fields),
             "key_fingerprint": key.fingerprint,
             "profile": params.profile,
@@ -115,29 +128,6 @@ def evidence(params: DeidentifyParams, found: Counter) -> dict:
         "offset_days": params.max_date_shift_days if shifted else None,
         "offsets": 2 * params.max_date_shift_days if shifted else None,
     }
-
-
-def finder(detector: str):
-    """A function from texts to what is found in each: its spans, and what of them to look for in the patient's other texts.
-
-    What the model finds is looked for nowhere else: it reads each text by itself, and its errors would spread.
-    """
-    if detector == "rules":
-        return lambda texts: [detect(text) for text in texts]
-    read_card(DETECTOR)
-    from diagnosis.phi_model.inference import beside, load_detector  # torch, which the rules do without
-
-    model = load_detector(DETECTOR)
-
-    def find(texts: list[str]) -> list[tuple[list, Known]]:
-        rules = [detect(text) if detector == "both" else ([], Known()) for text in texts]
-        guesses = model.find(texts)
-        return [
-            (beside(text, spans, guessed), known)
-            for text, (spans, known), guessed in zip(texts, rules, guesses, strict=True)
-        ]
-
-    return find
 
 
 def patient_of(note: dict) -> str:

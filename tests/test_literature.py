@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import SHARED_DATA, needs_shared_data
+from conftest import ROOT, SHARED_DATA, needs_shared_data
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -587,7 +587,7 @@ def test_unlabelled_text_is_written_and_split_says_what_for(stage, conflicts):
     assert all(row["labels"] == [] for row in rows)
     metrics = json.loads(METRICS.read_text())
     assert (metrics["task"], metrics["notes"], metrics["classes"]) == ("unlabelled", 4, 0)
-    shutil.copytree(Path(__file__).parents[1] / "keys", "keys")
+    shutil.copytree(ROOT / "keys", "keys")
     assert stage("deidentify") == (0, "") and stage("clean", {"visible_at": "all"}) == (0, "")
     code, line = stage("split")
     assert code == 1 and "text without labels" in line and "pre-training" in line and "docs/data.md" in line

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from diagnosis.corpora import demographics, icd
 from diagnosis.corpora.corpus import Corpus, Tally
 from diagnosis.corpora.sources import Unique, as_text, json_lines_records, json_object
+from diagnosis.corpora.xml_records import RAISED
 from diagnosis.errors import UserError
 from diagnosis.files import require
 
@@ -389,10 +390,12 @@ class _Html(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.parts, self._hidden = [], 0
+        self.parts, self._hidden, self._raised = [], 0, False
 
     def handle_starttag(self, tag, attributes):
-        self._hidden += tag in self.HIDDEN
+        # </head> may be left out, <body> ends it
+        self._hidden = 0 if tag == "body" else self._hidden + (tag in self.HIDDEN)
+        self._raised = tag == "sup"
         if tag not in self.INLINE:
             self.parts.append(" \t " if tag in ("td", "th") else "\n")
 
@@ -403,7 +406,10 @@ class _Html(HTMLParser):
 
     def handle_data(self, data):
         if not self._hidden:
+            if self._raised and self.parts and self.parts[-1][-1:].isdigit() and RAISED.fullmatch(data):
+                self.parts.append("^")  # 10<sup>9</sup> is not 109
             self.parts.append(re.sub(r"\s+", " ", data))
+        self._raised = False
 
 
 def _text_of_html(place: Place, html: str) -> str:

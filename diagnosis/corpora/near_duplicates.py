@@ -155,6 +155,8 @@ def across(sketches: Sketches, homes: np.ndarray, threshold: float) -> np.ndarra
     enough = PERMUTATIONS * (threshold - SLACK * (threshold * (1 - threshold) / PERMUTATIONS) ** 0.5)
     for start in range(0, PERMUTATIONS - rows + 1, rows):
         for members in _buckets(signatures[:, start : start + rows]):
+            if (homes[members] == homes[members[0]]).all():
+                continue  # a template of one corpus tells nothing, and may have n² pairs
             for place, one in enumerate(members[:-1]):
                 others = members[place + 1 :]
                 others = others[(homes[others] & ~found[one] | homes[one] & ~found[others]) > 0]

@@ -29,7 +29,12 @@ def open_pmc(path: Path) -> Corpus:
     licences = {licence(front) for file in files for _, front in xml_records(file, ROOTS, ("front",))} - {None}
     return Corpus(
         rows=lambda tally: _rows(files, tally),
-        data_use={"corpus": "pmc", "licence": ", ".join(sorted(licences)) or "none stated", "public": True},
+        data_use={
+            "corpus": "pmc",
+            "licence": ", ".join(sorted(licences)) or "none stated",
+            "commercial_use": "no" if any("-NC" in name for name in licences) else None,
+            "public": True,
+        },
         unlabelled=True,
     )
 

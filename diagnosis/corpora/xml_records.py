@@ -19,7 +19,7 @@ from diagnosis.files import require
 BLOCK = 1 << 20  # bytes read at a time
 DEEPEST = 200  # levels; articles with formulas have 40
 BLANKS = re.compile(r"[ \t\r\n]+")  # XML's own; a no-break space is text
-RAISED = re.compile(r"[-+\u2212]?\d+")
+RAISED = re.compile(r"[-+\u2212]?\d+(?:[,\u2013-]\s?\d+)*")  # also of references: in 2010<sup>3,4</sup>
 
 
 def xml_files(path: Path, endings: tuple[str, ...]) -> list[Path]:
@@ -129,7 +129,7 @@ def xml_text(element: Element | None, lines: frozenset[str] = frozenset(), skip:
         if node.tag not in skip:
             if node.tag in lines:
                 pieces.append("\n")
-            if node.tag == "sup" and RAISED.fullmatch(node.text or "") and pieces and pieces[-1][-1].isdigit():
+            if node.tag == "sup" and RAISED.fullmatch("".join(node.itertext())) and pieces and pieces[-1][-1].isdigit():
                 pieces.append("^")
             add(node.text)
             for child in node:

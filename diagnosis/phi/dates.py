@@ -14,18 +14,20 @@ NUMBER_OF = {name: number for number, name in enumerate(MONTHS, 1)} | {
 } | {"sept": 9}  # fmt: skip
 MONTH = r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
 YEAR = r"(?:1[89]|2[0-2])\d\d"
+NOW = 2030  # no clock is asked: until then two digits are rightly read, and a year of birth of whoever may be over 89 is known
 UNKNOWN_YEAR = 2001  # for a date without one, where the note has no full date either; not a leap year
 
 NUMERIC = re.compile(
-    rf"""(?<![\w/.\-])(?:
+    rf"""(?:(?<![\w/.\-])|(?<=\d-))(?:
       (?P<y>{YEAR})(?P<s>[-/.])(?P<m>\d\d?)(?P=s)(?P<d>\d\d?)
     | (?P<a>\d\d?)(?P<t>[-/.])(?P<b>\d\d?)(?P=t)(?P<z>{YEAR}|\d\d)
     | (?P<n>\d\d?)[-/](?P<o>{YEAR})
-    )(?![A-SU-Za-z_\d/]|[-.]\d)""",
+    | (?P<o2>{YEAR})-(?P<n2>0[1-9]|1[0-2])
+    )(?![A-SU-Za-z_\d/]|\.\d|-\d(?!\d{{0,3}}[/.-]\d))""",
     re.X,
 )
-NUMBER = re.compile(r"\d{1,4}(?=[-/.]\d)")  # where a date in numbers may begin
-EIGHT = re.compile(r"\d{8}")
+NUMBER = re.compile(r"\d\d{0,3}(?=[-/.]\d)")  # where a date in numbers may begin
+EIGHT = re.compile(r"\d\d{7}")
 MONTH_WORD = re.compile(
     r"(?:J(?:an|AN|un|UN|ul|UL)|F(?:eb|EB)|M(?:ar|AR|ay|AY)|A(?:pr|PR|ug|UG)|S(?:ep|EP)|O(?:ct|CT)|N(?:ov|OV)|D(?:ec|EC)|jan|feb|mar|apr|may|"
     r"jun|jul|aug|sep|oct|nov|dec)(?<![A-Za-z]...)(?:r?uary|R?UARY|ch|CH|il|IL|e|E|y|Y|ust|UST|t|T|tember|TEMBER|ober|OBER|ember|EMBER)?(?![A-Za-z])"
@@ -72,11 +74,14 @@ def find_dates(text: str) -> Iterator[Span]:
     """Dates but bare years, in no order; where two overlap, the first yielded is the better reading."""
     previous = -10
     for start in [match.start() for match in NUMBER.finditer(text)]:
-        if (match := NUMERIC.match(text, start)) and parts(match):
-            yield Span(*match.span(), "DATE")
-        elif (match := SHORT.match(text, start)) and _short_date(text, match, previous):
-            previous = match.end()
-            yield Span(*match.span(), "DATE")
+        apart = text[start - 1 : start] != "-" or previous == start - 1  # 3/4/2019-3/7/2019, but no end of a code
+        match = NUMERIC.match(text, start) if apart else None
+        if not (match and parts(match)):
+            match = SHORT.match(text, start)
+            if not (match and _short_date(text, match, previous)):
+                continue
+        previous = match.end()
+        yield Span(*match.span(), "DATE")
     for eight in EIGHT.finditer(text):
         if (match := COMPACT.match(text, eight.start())) and parts(match) and _date_word(text, match.start()):
             yield Span(*match.span(), "DATE")
@@ -86,15 +91,21 @@ def find_dates(text: str) -> Iterator[Span]:
         if match:
             if parts(match) and not _verb(match):
                 yield Span(*match.span(), "DATE")
-        elif month[0][0].isupper() and month[0].lower() in MONTHS:
+        elif month[0][0].isupper() and (month[0].lower() in MONTHS or _abbreviated(text, month)):
             before = _words_before(text, month.start())
             verb = month[0] in ("MAY", "MARCH") and before[-1:] and before[-1] in ("to", "this", "each")
             if before and before[-1] in BEFORE_MONTH and not verb:
                 yield Span(*month.span(), "DATE")
 
 
+def _abbreviated(text: str, month: re.Match) -> bool:
+    """Oct and Sept., but not DEC (decreased), the beginning of María, nor Jun Hao."""
+    short = month[0].istitle() and month[0].lower() in NUMBER_OF
+    return short and not re.match(r"\w|[.]? [^\W\d_a-z]", text[month.end() : month.end() + 3])
+
+
 def _words_before(text: str, start: int) -> list[str]:
-    return [word.lower() for word in WORDS_BEFORE.findall(text, max(0, start - 30), start)]
+    return [word.lower().rstrip("-") for word in WORDS_BEFORE.findall(text, max(0, start - 30), start)]
 
 
 def _date_word(text: str, start: int) -> bool:
@@ -148,8 +159,9 @@ def parts(match: re.Match) -> tuple[int | None, int | None, int | None] | None:
         return None
     if match.re is SHORT:
         return _checked(None, int(groups["a"]), int(groups["b"]))
-    if groups.get("n"):
-        return _checked(int(groups["o"]), int(groups["n"]), None)
+    for month, year in (("n", "o"), ("n2", "o2")):
+        if groups.get(month):
+            return _checked(int(groups[year]), int(groups[month]), None)
     if groups.get("y"):
         return _checked(int(groups["y"]), int(groups["m"]), int(groups["d"]))
     first, second, year = int(groups["a"]), int(groups["b"]), _year(groups["z"])
@@ -162,7 +174,7 @@ def _year(written: str | None) -> int | None:
     if written is None:
         return None
     number = int(written.lstrip("'"))
-    return number if number > 99 else number + (2000 if number < 50 else 1900)
+    return number if number > 99 else number + (2000 if number <= NOW % 100 else 1900)
 
 
 def _checked(year: int | None, month: int | None, day: int | None):
@@ -207,11 +219,11 @@ def shift(written: str, days: int, year: int = UNKNOWN_YEAR) -> str | None:
 
     Months without a day move as their 15th does, and by at least a month. Null where the text is no date.
     """
-    if written.lower() in MONTHS:
-        moved = _moved(year, NUMBER_OF[written.lower()], None, days)
-        if moved.month == NUMBER_OF[written.lower()]:
+    if month := NUMBER_OF.get(written.lower()):
+        moved = _moved(year, month, None, days)
+        if moved.month == month:
             moved += timedelta(days=31 if days > 0 else -31)
-        return _like(MONTHS[moved.month - 1], written)
+        return _month_like(moved.month, written)
     match = _match(written)
     stated = match and parts(match)
     if not stated:
@@ -237,13 +249,13 @@ def _fill(match: re.Match, moved: date, until: date | None) -> str:
     """The match's text with each part replaced where it stands."""
     groups = match.groupdict()
     day_first = bool(groups.get("a")) and match.re is NUMERIC and int(groups["a"]) > 12
-    value = {"y": moved.year, "z": moved.year, "o": moved.year, "y1": moved.year, "y2": moved.year, "y3": moved.year,
+    value = {"y": moved.year, "z": moved.year, "o": moved.year, "o2": moved.year, "n2": moved.month, "y1": moved.year, "y2": moved.year, "y3": moved.year,
              "y4": moved.year, "m": moved.month, "n": moved.month, "m1": moved.month, "m2": moved.month,
              "m3": moved.month, "m4": moved.month, "d": moved.day, "d1": moved.day, "d2": moved.day, "d4": moved.day,
              "a": moved.day if day_first else moved.month, "b": moved.month if day_first else moved.day,
              "s1": moved.day, "s2": moved.day}  # fmt: skip
     padded = match.re is COMPACT or any(
-        (groups.get(name) or "").startswith("0") for name in ("m", "d", "a", "b", "n", "d1", "d2", "d4")
+        (groups.get(name) or "").startswith("0") for name in ("m", "d", "a", "b", "n", "n2", "d1", "d2", "d4")
     ) or bool(groups.get("d4"))  # fmt: skip
     padded = padded or (groups.get("y") is not None and len(groups["m"]) == len(groups["d"]) == 2)
     result, place = "", match.start()

@@ -1,30 +1,41 @@
 """Find what identifies somebody in a note: every rule in one order, the surest first."""
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from diagnosis.phi.dates import find_dates
+from diagnosis.phi.dates import NOW, find_dates
 from diagnosis.phi.identifiers import MASKS, find_by_form, find_labelled, find_phones
 from diagnosis.phi.names import find_known, find_names
 from diagnosis.phi.places import find_places
 from diagnosis.phi.spans import Span, Spans
 
-TENS = "ninety(?:[ -](?:one|two|three|four|five|six|seven|eight|nine))?|(?:one|a) hundred(?:[ -](?:and[ -])?(?:one|two|three|four|five))?"
+TENS = "ninety(?:[ -](?:one|two|three|four|five|six|seven|eight|nine))?|(?:one|a)[ -]hundred(?:[ -](?:and[ -])?(?:one|two|three|four|five|six|seven|eight|nine|ten))?"
 AGE = re.compile(
     rf"""(?<![\w./-])(?P<before>9\d|1[0-2]\d|{TENS})(?=[ -]{{0,2}}(?:y/?\.?o\b|yo[MFmf]\b|yrs?\b|years?[ -]{{0,2}}(?:-old|old|of\sage|young)))
+    | \b(?:his|her|their)\s(?:(?:early|mid|middle|late)[ -]{{1,2}})?(?P<decade_in_words>nineties)\b
     | \b(?:age|aged|age\sof|age:|age\sis)\s{{0,2}}:?\s?(?P<after>9\d|1[0-2]\d)(?![\w/%]|\.\d|\s(?:days|weeks|months|hours))
     | (?<![\w./-])(?P<sex>9\d|1[01]\d)(?=\s?(?:(?-i:[MF])|y|yF|yM|yr|yo)\b(?!/))
     | \b(?:he|she|patient|pt)\sis\s(?:now\s|currently\s)?(?P<plain>9\d|1[01]\d)(?=[,;]|\.\s|\.?$|\sand\s)
+    | (?<![\w./-])(?P<birthday>9\d|1[01]\d)(?:st|nd|rd|th)\sbirthday
+    | \b(?:his|her|their)\s(?:(?:early|mid|middle|late)[ -]{{1,2}})?(?P<decade>90['’]?s)\b
+    | \b(?:died|dead|dying|deceased|passed\saway|lived|living)\s(?:at|to|to\sbe)\s(?P<died>9\d|1[01]\d)(?=[,;)]|\.(?!\d)|\s(?:of|from|with|and|in)\s|\s?$)
+    | \b(?:mother|father|sister|brother|wife|husband|aunt|uncle|grandmother|grandfather|spouse|mom|dad)(?:,\s|\s\()(?P<relative>9\d|10\d|11\d)(?=[,;)])
     | \b(?:turned|turning|is\snow|now|at)\s(?P<turned>9\d|1[01]\d)(?=\s(?:years|last|this|in\s|and\slives))""",
     re.X | re.I,
 )
 AGED = re.compile(r"\b(?:(?:super)?centenarian|nonagenarian)s?\b", re.I)
-BORN = re.compile(r"\bborn\s(in\s(?:the\syear\s)?((?:1[89]|2[01])\d\d))(?![\w/-])", re.I)
+BORN = re.compile(
+    r"""(?:\bborn\s|\bd\.?o\.?b\.?|birth|birth\s?(?:date|day|year)|year\sof\sbirth|\bb\.)(?:\s?[:=(]|\s(?:is|was|year))?\s{0,3}
+    (?P<told>(?:in\s(?:the\syear\s)?)?(?P<year>(?:1[89]|2[01])\d\d))(?![\w/-]|\.\d|\s?(?:g|gm|gms|grams?|hours?|hrs?)\b)""",
+    re.X | re.I,
+)
+BIRTH_PIECES = ["orn ", "ORN ", "irth", "IRTH", "dob", "Dob", "DOB", ".o.b", ".O.B", "b. 1", "b.1", "B. 1"]
 FULL_YEAR = re.compile(r"(?:1[89]|2[0-2])\d\d(?<!\d\d\d\d\d)(?!\d)")
-NOW = 2020  # for a note without any later year: somebody born in 1930 was 90 then
-MASKED = re.compile(r"[\[*_Xx][*_XxA-Z]")
-OVER_89 = re.compile(r"9\d(?<!\d..)(?!\d)|1[0-2]\d(?<!\d...)(?!\d)|[Nn]inety|NINETY|[Hh]undred|HUNDRED")
+MASK_PIECES = ["[", "**", "___", "xx", "xX", "Xx", "XX"]
+OVER_89 = re.compile(r"9\d(?<!\d..)(?!\d)|1[0-2]\d(?<!\d...)(?!\d)")
+IN_WORDS = re.compile(r"[Nn]inet(?:y|ies)|NINETY|[Hh]undred|HUNDRED")
 PROPAGATED = frozenset("PLACE MRN SSN PLAN ACCOUNT LICENCE VEHICLE DEVICE OTHER_ID BIOMETRIC PHONE FAX".split())
 
 
@@ -83,21 +94,23 @@ def find(text: str) -> list[Span]:
 
 
 def _protect_masks(text: str, spans: Spans) -> None:
-    if MASKED.search(text):
+    if any(piece in text for piece in MASK_PIECES):
         for match in MASKS.finditer(text):
             spans.protect(*match.span())
 
 
 def _ages(text: str) -> Iterable[Span]:
-    for number in OVER_89.finditer(text):
+    words = any(word in text for word in ("inety", "INETY", "ineties", "undred", "UNDRED"))
+    for number in itertools.chain(OVER_89.finditer(text), IN_WORDS.finditer(text) if words else ()):
         for match in AGE.finditer(text, max(0, number.start() - 24), number.end() + 32):
             if match.start() <= number.start() < match.end():
                 yield Span(*match.span(match.lastgroup), "AGE")
     if "narian" in text or "NARIAN" in text:
         for match in AGED.finditer(text):
             yield Span(*match.span(), "AGE")
-    if "born in" in text or "Born in" in text:
-        latest = max(int(match[0]) for match in FULL_YEAR.finditer(text)) if FULL_YEAR.search(text) else NOW
-        for match in BORN.finditer(text):
-            if max(latest, NOW if int(match[2]) < NOW - 89 else 0) - int(match[2]) > 89:
-                yield Span(*match.span(1), "AGE")
+    if any(piece in text for piece in BIRTH_PIECES):
+        births = list(BORN.finditer(text))
+        latest = max([NOW, *(int(year[0]) for year in FULL_YEAR.finditer(text))]) if births else NOW
+        for match in births:
+            if latest - int(match["year"]) > 89:
+                yield Span(*match.span("told"), "AGE")

@@ -22,6 +22,8 @@ IP6 = re.compile(
     re.I,
 )
 DOTTED = re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d")
+HYPHENS = re.compile(r"-[0-9a-fA-F]{2}(?:[0-9a-fA-F]{2})?-")
+SEVEN = re.compile(r"\d\d{6}")
 COLONS = re.compile(r":[0-9a-fA-F]{0,4}:[0-9a-fA-F]{0,4}:|::")
 # The first character stands before the test of what precedes it, so that the search skips fast to such characters.
 MAC = re.compile(r"[0-9a-fA-F](?<![\w:-].)[0-9a-fA-F](?:([:-])[0-9a-fA-F]{2})(?:\1[0-9a-fA-F]{2}){4}(?![\w:-])")
@@ -111,10 +113,13 @@ def find_by_form(text: str) -> Iterator[Span]:
             yield Span(match.start(), match.start() + len(match[0].rstrip(".,;:")), "URL")
     if DOTTED.search(text):
         yield from _all(IP, text, "IP")
-    if COLONS.search(text):
+    colons, hyphens = COLONS.search(text), HYPHENS.search(text)
+    if colons:
         yield from _all(IP6, text, "IP")
-    yield from _all(MAC, text, "DEVICE")
-    yield from _all(UUID, text, "OTHER_ID")
+    if colons or hyphens:
+        yield from _all(MAC, text, "DEVICE")
+    if hyphens:
+        yield from _all(UUID, text, "OTHER_ID")
     if "@" in text:
         yield from _all(HANDLE, text, "OTHER_ID")
     yield from _all(SSN, text, "SSN")
@@ -129,7 +134,7 @@ def find_by_form(text: str) -> Iterator[Span]:
     for match in DIGITS.finditer(text):
         if luhn_valid(re.sub(r"\D", "", match[0])):
             yield Span(*match.span(), "ACCOUNT")
-    for match in DEA.finditer(text):
+    for match in DEA.finditer(text) if SEVEN.search(text) else ():
         if dea_valid(match[0]):
             yield Span(*match.span(), "LICENCE")
 

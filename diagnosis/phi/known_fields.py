@@ -26,7 +26,7 @@ def read_known_fields(path: Path) -> dict[str, Known]:
         if kind not in KINDS:
             raise UserError(f"{path}, record {record}: an unknown kind: the kinds are {', '.join(KINDS)}")
         if kind == "NAME":
-            words = (word.strip(",.").lower() for word in value.split())
+            words = (word.strip(",.").lower() for word in value.split() for word in (word, *word.split("-")))
             known[patient].names.update(w for w in words if len(w) > 1 and w not in PARTICLES and w not in SUFFIXES)
         else:
             known[patient].strings[value] = kind

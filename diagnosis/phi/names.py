@@ -4,7 +4,7 @@ import re
 import sys
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +32,7 @@ WORD = rf"(?:[{UPPER}][.](?![\w])|(?:[dlDLO]['’])?[{UPPER}](?:{LETTER})*(?:['�
 SMALL = "a an na 't".split()  # between the words of Mac an Bhaird, van 't Hof
 JOINT = rf"(?:{'|'.join(PARTICLES)}|(?<=Mac )(?:an?|na)|(?<=van )'t)"
 RUN = re.compile(rf"(?<![\w'’-])(?:'s )?{WORD}(?:[ \t]{{1,3}}(?:{JOINT}[ \t]){{0,2}}{WORD}){{0,11}}")
+RUN_START = re.compile(rf"[{UPPER}'dl](?<![\w'’-].)(?:(?<=')(?=s )|(?<=[dl])(?=['’])|(?<!['dl]))")
 PARTICLES_BEFORE = re.compile(
     r"(?<![\w'’-])(?:(?:van 't|van|von|de|der|den|del|della|di|da|dos|du|la|le|ter|ten|bin|ibn|al|el|abu) ){1,2}$"
 )
@@ -46,11 +47,14 @@ FORM_NAME = re.compile(
     re.M,
 )
 """A form's field that holds nothing but a name."""
-NAME_IS = re.compile(r"\b(?:name is|name's|name was) ([a-z]{3,20})(?: ([a-z]{3,20}))?(?= ?[.,;\n)]|$)")
+FORM_START = re.compile(r"\n|[Ss](?<!\w.)igned by|[Dd](?<!\w.)ictated by")
+NAME_IS = re.compile(r"name(?<!\wname)(?: is|'s| was) ([a-z]{3,20})(?: ([a-z]{3,20}))?(?= ?[.,;\n)]|$)")
 LOWER_LAST = re.compile(
     rf"(?m)^[ \t]*(?i:(?:patient |pt |client )?name|patient|to|from|subject|re):[ \t]*{WORD} ([a-zà-ž]{{3,20}})(?=[ \t]*(?:$|,|\())"
 )
-LOWER_TITLED = re.compile(r"\b(?:(?:dr|mr|mrs|ms)\.?|Dr\.|Mr\.|Mrs\.|Ms\.) ([a-zà-ž]{3,20})(?: ([a-zà-ž]{3,20}))?\b")
+LOWER_TITLED = re.compile(
+    r"[dmDM](?<!\w.)(?:(?<=d)r\.?|(?<=m)(?:rs?|s)\.?|(?<=D)r\.|(?<=M)(?:rs?|s)\.) ([a-zà-ž]{3,20})(?: ([a-zà-ž]{3,20}))?\b"
+)
 
 TITLES = frozenset(
     "dr drs doctor mr mrs ms miss mx messrs prof professor nurse rev reverend rabbi imam sr sra srta señor señora señorita "
@@ -307,7 +311,9 @@ SENTENCE_START = re.compile(r"(?:^|[.!?:;]\s+|\n\s*|[-*•]\s+|\d[.)]\s*)$")
 
 def find_names(text: str) -> Iterator[Name]:
     """Names that something around them shows to be names, or that two capitalised words of no other known use form."""
-    for match in FORM_NAME.finditer(text):
+    for match in _matches(
+        FORM_NAME, text, [0, *(m.end() if m[0] == "\n" else m.start() for m in FORM_START.finditer(text))]
+    ):
         words = [_word(m) for m in PIECE.finditer(text, *match.span("name"))]
         if any(not common(w.plain) or len(w.plain) < 5 for w in words) and not all(w.plain in NEVER for w in words):
             comma = text.find(",", *match.span("name"))
@@ -315,10 +321,10 @@ def find_names(text: str) -> Iterator[Name]:
                 if part:
                     yield _name(part)
     before, of_field, plainly = None, False, 0
-    starts, tokens = _tokens(text)
-    for match in RUN.finditer(text):
+    tokens = list(LAST_WORDS.finditer(text))
+    for match in _runs(text):
         words = _words(text, match)
-        strength, field = _before(text, words[0].start, starts, tokens)
+        strength, field = _before(text, words[0].start, tokens)
         if before and not strength:
             gap = text[before.end : words[0].start]
             if len(gap) < 8 and BETWEEN.fullmatch(gap):
@@ -358,29 +364,33 @@ def _words(text: str, run: re.Match) -> list[Word]:
     return [_word(m) for m in PIECE.finditer(text, start, run.end())]
 
 
-def _tokens(text: str) -> tuple[list[int], list[tuple[int, str]]]:
-    """The text's words: where each starts; where it ends and what it is."""
-    starts, tokens = [], []
-    for match in LAST_WORDS.finditer(text):
-        starts.append(match.start())
-        tokens.append((match.end(), match[0]))
-    return starts, tokens
+def _runs(text: str) -> Iterator[re.Match]:
+    return _matches(RUN, text, (match.start() for match in RUN_START.finditer(text)))
 
 
-def _before(text: str, start: int, starts: list[int], tokens: list[tuple[int, str]]) -> tuple[int, bool]:
-    """How plainly the words before a place announce a name (0 not, 1 likely, 2 surely), and whether as a form's field."""
-    place = bisect_left(starts, start) - 1
-    if place < 0 or start - tokens[place][0] > 24:
+def _matches(pattern: re.Pattern, text: str, places: Iterable[int]) -> Iterator[re.Match]:
+    """What `finditer` yields, quicker: only at these places, in order, can the pattern begin."""
+    end = 0
+    for place in places:
+        if place >= end and (match := pattern.match(text, place)):
+            end = match.end()
+            yield match
+
+
+def _before(text: str, start: int, tokens: list[re.Match]) -> tuple[int, bool]:
+    """How plainly the text's words before a place announce a name (0 not, 1 likely, 2 surely), and whether as a form's field."""
+    place = bisect_left(tokens, start, key=re.Match.start) - 1
+    if place < 0 or start - tokens[place].end() > 24:
         return (1 if SIGN_OFF.search(text, max(0, start - 4), start) else 0), False
-    stop, written = tokens[place]
+    stop, written = tokens[place].end(), tokens[place][0]
     last = _announcer(written)
     if last is None:
         signed = text[start - 1] in "/-—~ " and SIGN_OFF.search(text, max(stop, start - 4), start)
         return (1 if signed else 0), False
     gap = text[stop:start]
     previous = ""
-    if place and starts[place - 1] >= start - 48:
-        previous = tokens[place - 1][1].lower().removesuffix("-in-law")
+    if place and tokens[place - 1].start() >= start - 48:
+        previous = tokens[place - 1][0].lower().removesuffix("-in-law")
     if last in NAME_FIELDS and gap == " (":
         return 1, False
     if last in TITLES and written not in ROLES and TITLE_GAP.fullmatch(gap):
@@ -595,7 +605,7 @@ def find_known(text: str, known: set[str]) -> Iterator[Name]:
     """
     if not known:
         return
-    for match in RUN.finditer(text):
+    for match in _runs(text):
         if " " not in match[0] and "\t" not in match[0] and not _known(_plain(match[0]), known):
             continue
         words = _words(text, match)
@@ -636,7 +646,7 @@ def find_known(text: str, known: set[str]) -> Iterator[Name]:
         place = text.find(name)
         while place >= 0:
             end = place + len(name)
-            if name.isascii() and not (text[place - 1 : place].isalnum() or text[end : end + 1].isalnum()):
+            if not (text[place - 1 : place].isalnum() or text[end : end + 1].isalnum()):
                 yield Name(place, end, (name,))
             place = text.find(name, end)
 

@@ -57,10 +57,13 @@ ABROAD = re.compile(
     rf"|\d{{1,4}},?\s(?:avenue|rue|boulevard|quai|chemin|allée|impasse)\s(?:(?:de|du|des|la|le)\s){{0,2}}{CAPITALISED}(?:\s{CAPITALISED}){{0,3}}"
     rf"|\b[{UPPER}](?:{LETTER}){{2,20}}(?:\s{CAPITALISED}){{0,2}}\s(?:utca|út|u\.|tér|körút|ulice|cesta)\s\d{{1,4}}\b"
 )
-ABROAD_WORDS = [f"{end} " for end in ENDS_ABROAD.split("|")] + (
-    "Via |Vía |Viale |Vicolo |Piazza |Corso |Rue |Calle |C/ |Avda|Avenida |Rua |Praça |Plaza |Camino |Paseo |Carrera |ul. |Ul. |Ulica |Rúa |"
-    " avenue | rue | boulevard | quai | chemin | allée | impasse | utca | út | u. | tér | körút | ulice | cesta "
-).split("|")
+# One of these stands wherever one of the next does, and each is quick to look for.
+BEFORE_NUMBER = re.compile(r" \d")
+BEFORE_A_NUMBER = (*ENDS_ABROAD.split("|"), *"utca út u. tér körút ulice cesta".split())
+ABROAD_CAPITALS = re.compile(
+    r"V(?:[ií]a|iale|icolo) |P(?:iazza|ra[çc]a|laza|aseo) |C(?:orso|alle|/|amino|arrera) |R(?:u[ae]|úa) |A(?:vda|venida)|U(?:l\.|lica) "
+)
+ABROAD_SMALL = re.compile(r"\d,? (?:avenue|rue|boulevard|quai|chemin|allée|impasse) ")
 ABROAD_PIECES = re.compile(rf"(?:{ENDS_ABROAD}) \d|V[ií]a |Vi(?:ale|colo) |Piazza |Corso |Rue |Calle |C/ |A(?:vda|venida)|Rua |Pra[çc]a |Plaza |Camino |"
     r"Paseo |Carrera |[Uu]l\. |Ulica |Rúa |\d,? (?:avenue|rue|boulevard|quai|chemin|allée|impasse) |(?:utca|út|u\.|tér|körút|ulice|cesta) \d")  # fmt: skip
 BOX = re.compile(
@@ -89,23 +92,28 @@ RESIDENCE = re.compile(
     rf"(?:in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?:(?:the\s)?(?:city|town|village|suburb)\sof\s)?(?P<city>{CITY})"
 )
 PREPOSITION = re.compile(rf"\s(in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?=[{UPPER}]|the\s[{UPPER}c-v])")
+RESIDENCE_PIECES = (
+    "iv esid orn rans eferred ov ative aised rew ravel trip visit elocat returned flown riginally home".split()
+)
+EMPLOYED_PIECES = "ork mploye ob etired olunteer".split()
 HOME = re.compile(r"(?:liv|resid|born|mov|native|raised|grew|relocat|originally)", re.I)
 EMPLOYED = re.compile(
     rf"\b(?:[Ww]ork(?:s|ed|ing)?|[Ee]mployed|[Ee]mployee|[Jj]ob|[Rr]etired|[Vv]olunteers?)\s{{1,2}}(?:[a-z-]{{2,14}}\s){{0,4}}?(?:at|for|by|from|of|in)\s(?:the\s)?"
     rf"(?P<city>{CITY}(?:[ ](?:&|and|of)[ ]{CITY})?)"
 )
 WITHIN = re.compile(
-    rf"\bin (?P<city>[{UPPER}][a-z](?:{LETTER})+(?: [{UPPER}][a-z](?:{LETTER})+)?)(?=[ ,.;)\n])(?! [{UPPER}])"
+    rf"in (?<!\win )(?P<city>[{UPPER}][a-z](?:{LETTER})+(?: [{UPPER}][a-z](?:{LETTER})+)?)(?=[ ,.;)\n])(?! [{UPPER}])"
 )
 FIELD = re.compile(
-    r"(?:C(?:ity|ITY|ounty|OUNTY|linic|LINIC|hurch)|[Tt]own|TOWN|A(?:ddress|DDRESS)|R(?:esidence|ESIDENCE)|H(?:ospital|OSPITAL|ometown|OMETOWN)|"
+    r"(?:C(?:ity|ITY|ounty|OUNTY|linic|LINIC|hurch)|town|T(?:own|OWN)|A(?:ddress|DDRESS)|R(?:esidence|ESIDENCE)|H(?:ospital|OSPITAL|ometown|OMETOWN)|"
     r"F(?:acility|ACILITY)|L(?:ocation|OCATION)|S(?:ite|ITE|chool|CHOOL)|B(?:irthplace|IRTHPLACE)|Place of birth|PLACE OF BIRTH|E(?:mployer|MPLOYER)|"
     rf"P(?:harmacy|HARMACY))(?:\s(?:name|NAME|of birth|OF BIRTH))?\s?:\s{{0,3}}(?P<city>{CITY})"
 )
-INSTITUTION = re.compile(
+INSTITUTION = re.compile(  # each alternative begins with a letter of its own: the search then skips to those letters
     r"(?:Hospitals?|Medical Cent(?:er|re)|Health Cent(?:er|re)|Clinics?|Infirmary|Hospice|Health System|Healthcare|Medical Group|"
     r"Nursing (?:Home|Facility|Center)|Rehab(?:ilitation)?(?: (?:Center|Hospital|Facility))?|Care (?:Center|Home)|Surgery Center|"
-    r"Cancer Center|(?:(?:Cancer|Heart|Eye|Spine|Kidney|Liver|Brain|Vascular|Orthopa?edic) )?Institute|Health Services|Family (?:Practice|Medicine)|Pharmacy|Memorial|General|University|College|High School|"
+    r"Cancer Center|Cancer Institute|Heart Institute|Eye Institute|Spine Institute|Kidney Institute|Liver Institute|Brain Institute|"
+    r"Vascular Institute|Orthopa?edic Institute|Institute|Health Services|Family (?:Practice|Medicine)|Pharmacy|Memorial|General|University|College|High School|"
     r"Elementary|School|Assisted Living|Manor|Senior Living|Retirement (?:Home|Community)|Church|Shelter|Prison|Jail|County|Township|"
     r"Airport|Dialysis(?: Center)?|Associates|Physicians|Group|PLC|LLC|Inc|Ltd|Corp|and Sons)(?<![a-z]-)\b"
     r"(?:[ ](?:of[ ])?(?:Hospital|Medical Center)\b)?"
@@ -170,7 +178,9 @@ def find_places(text: str) -> Iterator[Span]:
     for match in STREET.finditer(text):
         if match["core"] or text[match.start() + 1].isdigit():
             yield from _address(text, *match.span())
-    for piece in ABROAD_PIECES.finditer(text) if any(word in text for word in ABROAD_WORDS) else ():
+    abroad = ABROAD_CAPITALS.search(text) or ABROAD_SMALL.search(text) or "ul. " in text
+    abroad = abroad or any(text.endswith(BEFORE_A_NUMBER, 0, m.start()) for m in BEFORE_NUMBER.finditer(text))
+    for piece in ABROAD_PIECES.finditer(text) if abroad else ():
         if match := _around(ABROAD, text, piece.start(), 50):
             yield from _address(text, *match.span())
     if "Box" in text or "BOX" in text or "PO A" in text or "USS " in text or "USN" in text or "USCGC" in text:
@@ -203,10 +213,10 @@ def find_places(text: str) -> Iterator[Span]:
                 yield Span(start, end, "PLACE")
     for preposition in PREPOSITION.finditer(text):
         start = preposition.start()
-        if match := _around(EMPLOYED, text, start, 70):
+        if _said(EMPLOYED_PIECES, text, start - 70, start) and (match := _around(EMPLOYED, text, start, 70)):
             yield from _employer(text, *match.span("city"))
         found = []
-        if match := _around(RESIDENCE, text, start, 40):
+        if _said(RESIDENCE_PIECES, text, start - 40, start) and (match := _around(RESIDENCE, text, start, 40)):
             found += _city(text, *match.span("city"), plainly=bool(HOME.match(match[0])))
         if preposition[1] in BEFORE_TOWN:
             end = _town_end(text, preposition.end())
@@ -235,6 +245,12 @@ def _address(text: str, start: int, end: int) -> Iterator[Span]:
         town = _town_end(text, tail.start("city")) == tail.end("city")
         alone = text[end] == "," and text[tail.end() : tail.end() + 1] in ("", "\n")
         yield from _city(text, *tail.span("city"), plainly=town or alone or bool(STATE_AFTER.match(text, tail.end())))
+
+
+def _said(pieces: list[str], text: str, begin: int, end: int) -> bool:
+    """Whether one of these stands there or in the word behind: much quicker than the search that it saves."""
+    near = text[max(0, begin) : end + 12]
+    return any(piece in near for piece in pieces)
 
 
 def _around(pattern: re.Pattern, text: str, place: int, before: int) -> re.Match | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
-from diagnosis.phi.dates import shift, year_near, year_of, years_in
+from diagnosis.phi.dates import NOW, shift, year_near, year_of, years_in
 from diagnosis.phi.keys import Key
 from diagnosis.phi.names import PARTICLES, SUFFIXES
 from diagnosis.phi.spans import Span
@@ -61,19 +61,26 @@ ZIP = re.compile(r"(\d{3})\d\d(?:-\d{4})?")
 MAX_ATTEMPTS = 200  # at another surrogate than the values to avoid, before letters are made up
 
 
-def allowed(profile: str, written: str, kind: str, latest: int) -> str | None:
+BIRTH = re.compile(r"(?:\bd\.?o\.?b\b|birth|\bborn\b)[^\d\n]{0,14}$", re.I)
+
+
+def allowed(profile: str, text: str, span: Span, years: list[int]) -> str | None:
     """What a profile lets stand in an identifier's place, null where it must be replaced.
 
-    `safe_harbor`: of a date the year, unless it is over 89 years before the note's `latest` year; of a ZIP code three digits, 000
-    where few live. `limited_dataset` (45 CFR 164.514(e)): dates, ages and ZIP codes whole. `shifted`: nothing.
+    `safe_harbor`: of a date the year, unless it is over 89 years before the last of the note's `years`, or before NOW, for a note may not say
+    when it was written; of a ZIP code three digits, 000 where few live. `limited_dataset` (45 CFR 164.514(e)): dates, ages and
+    ZIP codes whole. `shifted`: nothing.
     """
-    code = ZIP.fullmatch(written) if kind == "PLACE" else None
+    written = text[span.start : span.end]
+    code = ZIP.fullmatch(written) if span.kind == "PLACE" else None
     if profile == "limited_dataset":
-        return written if kind in ("DATE", "AGE") or code else None
+        return written if span.kind in ("DATE", "AGE") or code else None
     if profile == "safe_harbor" and code:
         return "000" if code[1] in RARE_ZIPS else code[1]
-    if profile == "safe_harbor" and kind == "DATE" and (year := year_of(written)) and latest - year <= 89:
-        return str(year)
+    if profile == "safe_harbor" and span.kind == "DATE" and (year := year_of(written)):
+        if str(year) not in written and BIRTH.search(text, max(0, span.start - 30), span.start):
+            year -= 100 if year >= 2000 else 0  # DOB 3/4/25: whoever may be 90 is taken to be
+        return str(year) if max(NOW, *years) - year <= 89 else None
     return None
 
 
@@ -97,14 +104,14 @@ class Surrogates:
         self._avoid = values(itertools.chain(others, (text[span.start : span.end] for span in spans)))
         years, result, place = years_in(text, spans), [], 0
         for span in spans:
-            written = text[span.start : span.end]
-            result += [text[place : span.start], self._one(written, span, patient, years)]
+            result += [text[place : span.start], self._one(text, span, patient, years)]
             place = span.end
         return "".join(result) + text[place:]
 
-    def _one(self, written: str, span: Span, patient: str, years) -> str:
-        if (stays := allowed(self._profile, written, span.kind, max(years[1], default=0))) is not None:
+    def _one(self, text: str, span: Span, patient: str, years) -> str:
+        if (stays := allowed(self._profile, text, span, years[1])) is not None:
             return stays
+        written = text[span.start : span.end]
         if span.kind == "DATE" and self._profile == "safe_harbor":
             return "[DATE]"
         if span.kind == "DATE":
@@ -209,9 +216,9 @@ class Masks:
 
     def replace(self, text: str, spans: list[Span], patient: str, others: Iterable[str] = ()) -> str:
         """The text with every span replaced. Spans are in order and do not overlap."""
-        latest, result, place = max(years_in(text, spans)[1], default=0), [], 0
+        years, result, place = years_in(text, spans)[1], [], 0
         for span in spans:
-            stays = allowed(self._profile, text[span.start : span.end], span.kind, latest)
+            stays = allowed(self._profile, text, span, years)
             mask = "___" if self._blank else f"[{span.kind}]"
             result += [text[place : span.start], mask if stays is None else stays]
             place = span.end
