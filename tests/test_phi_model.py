@@ -50,7 +50,8 @@ def write(count: int = 60, with_gold: bool = True) -> None:
     ]
     pq.write_table(pa.Table.from_pylist(spans, schema=GOLD_SCHEMA), GOLD)
     Path("keys").mkdir(exist_ok=True)
-    shutil.copy(ROOT / "keys/public.key", "keys/public.key")
+    for name in ("public.key", "no_known_fields.csv"):
+        shutil.copy(ROOT / "keys" / name, f"keys/{name}")
 
 
 @pytest.fixture
