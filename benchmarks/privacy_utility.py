@@ -29,7 +29,7 @@ from diagnosis.phi.surrogates import Masks, Surrogates
 from diagnosis.phi_model.inference import beside, load_detector, spans_of
 from diagnosis.phi_model.windows import words_of
 from diagnosis.scores.baselines import fit, tfidf, truth
-from diagnosis.scores.bootstrap import interval, patient_weights
+from diagnosis.scores.bootstrap import interval_of, patient_weights
 from diagnosis.scores.metrics import Scorer
 from diagnosis.scores.shards import Shard
 from diagnosis.text.normalise import normalise
@@ -72,17 +72,17 @@ def main():
     settings.append(
         {"detector": "none", "replacement": "none", "leakage": leakage(notes, [[]] * len(notes)), "scores": plain}
     )
-    settings[0]["interval"] = {name: interval(values) for name, values in draws.items()}
+    settings[0]["interval"] = {name: interval_of(name, plain[name], values, 0.0) for name, values in draws.items()}
     for detector, spans in findings(notes):
         left = leakage(notes, spans)
         for name, replacement in replacements.items():
             texts = [replacement.replace(n["text"], own, patient_of(n)) for n, own in zip(notes, spans, strict=True)]
             found, others = score(dict(zip(ids, texts, strict=True)))
             # Paired: the same weights of the same patients with and without.
-            change = {
-                metric: {"value": found[metric] - plain[metric], **interval(others[metric] - draws[metric])}
-                for metric in SCORES
-            }
+            change = {}
+            for metric in SCORES:
+                value = found[metric] - plain[metric]
+                change[metric] = {"value": value, **interval_of(metric, value, others[metric] - draws[metric])}
             settings.append(
                 {"detector": detector, "replacement": name, "leakage": left, "scores": found, "change": change}
             )
