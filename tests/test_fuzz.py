@@ -139,3 +139,20 @@ def test_the_damage_is_seen(tmp_path):
     file = Path(shutil.copy(__file__, tmp_path / "table.csv"))
     file.write_text(CSV[: CSV.index("No fever")])
     assert read(lambda: open_table(file, COLUMNS)) is None
+
+
+@pytest.mark.parametrize(
+    "period, refused",
+    [("2019", False), ("2017 - 2019", False), ("2019-03-04", True), ("3/4/19", True), ("x" * 61, True)],
+)
+def test_a_group_is_no_date_and_no_text(tmp_path, period, refused):
+    """Names of groups stand in metrics that go to git."""
+    file = tmp_path / "table.csv"
+    file.write_text(f'text,label,period\nno fever,I50,"{period}"\n')
+    columns = TableParams(**default_params()["ingest"]["table"] | {"period": "period"})
+    try:
+        rows = list(open_table(file, columns).rows(Tally()))
+    except UserError as error:
+        assert refused and "record 1: period" in str(error) and period not in str(error)
+    else:
+        assert not refused and rows[0]["period"] == period

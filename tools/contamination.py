@@ -4,7 +4,7 @@
 
 Corpora are read as `ingest` reads them, with the params of its section, several labels and notes without a label too. Two texts are
 the same whose words are (case and punctuation aside), and nearly the same where the Jaccard index of their 5-word shingles reaches the
-threshold. Both texts of a pair count. Held in memory are 512 bytes a distinct text. Prints a Markdown table; counts only.
+threshold. Both texts of a pair count. Held in memory are about 750 bytes a distinct text. Prints a Markdown table; counts only.
 """
 
 import argparse

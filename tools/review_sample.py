@@ -32,6 +32,8 @@ def main():
     parser.add_argument("--answers", action="store_true", help="compute the bound from the filled-in sheet")
     arguments = parser.parse_args()
     if arguments.answers:
+        if not SHEET.exists():
+            raise UserError(f"{SHEET} does not exist: write it first, without --answers, and fill it in")
         leaked, read = answers(SHEET)
         print(
             f"{leaked} of {read} notes leak; with 95 % confidence at most {upper_bound(leaked, read):.2%} of all notes do"

@@ -1,5 +1,6 @@
 """Any table of notes with a column mapping: how users bring their own."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,10 @@ from diagnosis.params import Params
 
 SPLITS = ("train", "validation", "calibration", "test")
 MISSING = frozenset(["", "nan", "NaN", "null", "NULL", "None", "<NA>"])  # how pandas writes no value into text
-AS_WRITTEN = ("patient_id", "encounter_id", "note_type", "service", "site", "period", "language", "insurance")
+IDS = ("patient_id", "encounter_id")
+GROUPS = ("note_type", "service", "site", "period", "language", "insurance")  # as written; their names stand in metrics
+LONGEST_GROUP = 60  # characters: longer ones are notes, not names of groups
+WHOLE_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
 
 
 def _known(encoding: str) -> str:
@@ -151,9 +155,21 @@ def _rows(path: Path, params: TableParams, multi_label: bool, tally: Tally) -> I
                 "text": row["text"],
                 "text_pair": row.get("text_pair"),
                 "labels": labels,
-                **{field: demographics.stated(row.get(field)) for field in AS_WRITTEN},
+                **{field: demographics.stated(row.get(field)) for field in IDS},
+                **{field: _group(path, record, field, row.get(field)) for field in GROUPS},
                 **groups,
             }
+
+
+def _group(path: Path, record: int, field: str, value: str | None) -> str | None:
+    """The name of a group as written; raises UserError for what identifies and would stand in the metrics: a date, a text."""
+    name = demographics.stated(value)
+    if name and (len(name) > LONGEST_GROUP or WHOLE_DATE.search(name)):
+        raise UserError(
+            f"{path}, record {record}: {field} is a whole date or longer than {LONGEST_GROUP} characters, and names of groups stand in "
+            f"the metrics: map ingest.table.{field} to a coarser column (a year, a ward), or null"
+        )
+    return name
 
 
 def _labels(path: Path, record: int, cells: list, separator: str | None, multi_label: bool) -> list[str]:
