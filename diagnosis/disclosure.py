@@ -55,9 +55,9 @@ def missing(cells: dict[Cell, tuple[int, int]], shown: set[Cell], min_count: int
 
 
 def rounded(value, decimals: int = 4):
-    """Every float in a tree of dicts and lists, rounded."""
+    """Every float in a tree of dicts and lists, rounded; no -0.0."""
     if isinstance(value, dict):
         return {key: rounded(item, decimals) for key, item in value.items()}
     if isinstance(value, list):
         return [rounded(item, decimals) for item in value]
-    return round(float(value), decimals) if isinstance(value, float) else value
+    return round(float(value), decimals) + 0.0 if isinstance(value, float) else value

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from diagnosis.disclosure import rounded
 from diagnosis.errors import UserError, run
 from diagnosis.files import read_json, write_json
 from diagnosis.leakage.classify import classifier
 from diagnosis.leakage.compare import difference, probed, scored
 from diagnosis.leakage.plot import forest
 from diagnosis.leakage.read import copies, other_labels, places, probe_tokens
-from diagnosis.leakage.report import hidden, part, rounded, rows_with_any
+from diagnosis.leakage.report import hidden, part, rows_with_any
 from diagnosis.params import Params
 from diagnosis.scores.baselines import truth
 from diagnosis.scores.shards import Predictions, Shard

@@ -10,15 +10,15 @@ from pydantic import Field
 from tqdm import tqdm
 
 from diagnosis.corpora.conflicts import Policy, label_ceilings, resolve
-from diagnosis.corpora.corpus import Corpus, Tally
+from diagnosis.corpora.corpus import Tally
 from diagnosis.corpora.gold import read_spans, write_spans
 from diagnosis.corpora.mimic import MimicParams
 from diagnosis.corpora.near_duplicates import Sketches, fingerprint, named_clusters, words
-from diagnosis.corpora.readers import open_corpus
+from diagnosis.corpora.readers import check_notes, open_corpus
 from diagnosis.corpora.table import TableParams
 from diagnosis.corpora.titles import class_titles
 from diagnosis.data_use import DataUseParams, check_unpushable
-from diagnosis.errors import UserError, run
+from diagnosis.errors import run
 from diagnosis.files import write_json
 from diagnosis.notes import note_writer
 from diagnosis.params import Params
@@ -79,7 +79,7 @@ def main():
     official = [corpus.official_split and split != "train" for split in splits]
     resolved = resolve(texts, patients, labels, official, params.conflicts, corpus.document_types)
     kept = [row for row, own in enumerate(resolved.labels) if own is not None]
-    check(params, kept, resolved.labels, tally, corpus)
+    check_notes(params, kept, resolved.labels, tally, corpus)
     kept_ids, kept_texts = [ids[row] for row in kept], [texts[row] for row in kept]
     names = named_clusters(kept_ids, kept_texts, sketches, params.near_duplicate_jaccard)
     cluster = dict(zip(kept, names, strict=True))
@@ -135,24 +135,6 @@ def main():
         "words": dict(zip(["min", "p5", "median", "p95", "max"], quantiles, strict=True)),
         "gold_spans": gold_spans,
     })  # fmt: skip
-
-
-def check(params: IngestParams, kept: list[int], labels: list[list[str] | None], tally: Tally, corpus: Corpus) -> None:
-    """Raises UserError where no note is left or all have the same label, if they have any, or synonyms are of a class
-    that none has."""
-    left_out = ", ".join(f"{reason} {count}" for reason, count in sorted(tally.skipped.items())) or "nothing skipped"
-    if not kept:
-        raise UserError(
-            f"{params.path}: no note is left ({left_out}): check the files, ingest.labels and ingest.conflicts"
-        )
-    if not corpus.unlabelled and len({label for row in kept for label in labels[row]}) < 2:
-        raise UserError(
-            f"{params.path}: all notes have the same class ({left_out}): nothing can be learnt from one class"
-        )
-    if unknown := sorted(set(params.synonyms) - {label for row in kept for label in labels[row]}):
-        raise UserError(
-            f"params.yaml: ingest.synonyms names '{unknown[0]}', a class that no note has: see metrics/ingest.json"
-        )
 
 
 if __name__ == "__main__":

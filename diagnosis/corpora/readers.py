@@ -1,7 +1,7 @@
-"""The reader of each corpus, by its name in params.yaml."""
+"""The reader of each corpus, by its name in params.yaml, and what its notes must have in the end."""
 
 from diagnosis.corpora.cord19 import open_cord19
-from diagnosis.corpora.corpus import Corpus
+from diagnosis.corpora.corpus import Corpus, Tally
 from diagnosis.corpora.fhir import open_fhir
 from diagnosis.corpora.medical_abstracts import open_medical_abstracts
 from diagnosis.corpora.mimic import open_mimic3, open_mimic4
@@ -46,3 +46,22 @@ def open_corpus(params) -> Corpus:
             f"params.yaml: ingest.conflicts is specific, but {params.corpus} has no document-type classes: use set, drop or first"
         )
     return corpus
+
+
+def check_notes(params, kept: list[int], labels: list[list[str] | None], tally: Tally, corpus: Corpus) -> None:
+    """Raises UserError where no note is left or all have the same label, if they have any, or synonyms are of a class
+    that none has. `kept` are the rows that are written, `labels` the labels by row.
+    """
+    left_out = ", ".join(f"{reason} {count}" for reason, count in sorted(tally.skipped.items())) or "nothing skipped"
+    if not kept:
+        raise UserError(
+            f"{params.path}: no note is left ({left_out}): check the files, ingest.labels and ingest.conflicts"
+        )
+    if not corpus.unlabelled and len({label for row in kept for label in labels[row]}) < 2:
+        raise UserError(
+            f"{params.path}: all notes have the same class ({left_out}): nothing can be learnt from one class"
+        )
+    if unknown := sorted(set(params.synonyms) - {label for row in kept for label in labels[row]}):
+        raise UserError(
+            f"params.yaml: ingest.synonyms names '{unknown[0]}', a class that no note has: see metrics/ingest.json"
+        )

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import sparse
 
+from diagnosis.disclosure import rounded
 from diagnosis.leakage.compare import scored
 from diagnosis.scores.shards import Shard
 
@@ -30,10 +31,3 @@ def part(shard: Shard, rows: np.ndarray, min_count: int, sampling: dict) -> dict
     arrays = ("note_ids", "patients", "truth", "probabilities", "unknown")
     of_part = scored(replace(shard, **{name: getattr(shard, name)[rows] for name in arrays}), **sampling)
     return result | (rounded(of_part, 2) if result["n"] is None else of_part)
-
-
-def rounded(value, decimals: int = 4):
-    """Every float in a tree of dicts, rounded."""
-    if isinstance(value, dict):
-        return {key: rounded(item, decimals) for key, item in value.items()}
-    return round(float(value), decimals) + 0.0 if isinstance(value, float) else value
