@@ -39,7 +39,7 @@ WRITTEN = re.compile(
       (?P<d1>\d\d?)(?P<s1>st|nd|rd|th)?(?P<g1>\s{{0,2}}(?:of\s|day\sof\s)?[-/.]?[ \t]?)(?P<m1>{MONTH})\b\.?
         (?:(?P<h1>,?\s{{1,2}}|[-/.])(?P<y1>{YEAR}|'?\d\d(?![\d:/.]|\s?(?:mg|ml|%))))?
     | (?P<d4>\d\d)(?P<m4>{MONTH})(?P<y4>{YEAR}|\d\d)\b
-    | (?P<m2>{MONTH})(?P<g2>\.?\s{{0,2}}[-/]?(?:the\s)?)(?P<d2>\d\d?)(?![\d/:]|\.\d)(?P<s2>st|nd|rd|th)?
+    | (?P<m2>{MONTH})(?P<g2>\.?\s{{0,2}}[-/]?(?:the\s)?)(?P<d2>\d\d?)(?![\d/]|[:.]\d)(?P<s2>st|nd|rd|th)?
         (?P<r2>\s?[-–]\s?\d\d?(?![\d/:]|\.\d)(?:st|nd|rd|th)?)?
         (?:(?P<h2>\s?,\s?|\s{{1,2}}|[-/.])(?P<y2>{YEAR})\b)?(?![\w])
     | (?P<m3>{MONTH})(?P<g3>\.?,?\s{{1,2}}(?:of\s)?|[-/])(?P<y3>{YEAR}|'\d\d)\b

@@ -28,11 +28,12 @@ MARK = _class(lambda c: unicodedata.category(c) in ("Mn", "Mc"))
 UPPER = _class(lambda c: c.isalpha() and not c.islower())  # capitals, and letters of scripts that have none
 LETTER = rf"[^\W\d_]|[{MARK}]"
 PARTICLES = "de del della di da das do dos du la le van von der den ter ten zu bin ibn al el abu y e san st".split()
-WORD = rf"(?:[{UPPER}][.](?![\w])|(?:[dlDLO]['’])?[{UPPER}](?:{LETTER})*(?:['’‘ʻ-](?:{LETTER})+){{0,3}})"
+LOWERED = r"D(?:[aei]|os?|as|el) [a-zà-ž]{4,}"  # Da costa, as some forms write it
+WORD = rf"(?:[{UPPER}][.](?![\w])|{LOWERED}|(?:[dlDLO]['’])?[{UPPER}](?:{LETTER})*(?:['’‘ʻ-](?:{LETTER})+){{0,3}})"
 SMALL = "a an na 't".split()  # between the words of Mac an Bhaird, van 't Hof
 JOINT = rf"(?:{'|'.join(PARTICLES)}|(?<=Mac )(?:an?|na)|(?<=van )'t)"
-RUN = re.compile(rf"(?<![\w'’-])(?:'s )?{WORD}(?:[ \t]{{1,3}}(?:{JOINT}[ \t]){{0,2}}{WORD}){{0,11}}")
-RUN_START = re.compile(rf"[{UPPER}'dl](?<![\w'’-].)(?:(?<=')(?=s )|(?<=[dl])(?=['’])|(?<!['dl]))")
+RUN = re.compile(rf"(?<![\w'’])(?<!\w-)(?:'s )?{WORD}(?:[ \t]{{1,3}}(?:{JOINT}[ \t]){{0,2}}{WORD}){{0,11}}")
+RUN_START = re.compile(rf"[{UPPER}'dl](?<![\w'’].)(?<!\w-.)(?:(?<=')(?=s )|(?<=[dl])(?=['’])|(?<!['dl]))")
 PARTICLES_BEFORE = re.compile(
     r"(?<![\w'’-])(?:(?:van 't|van|von|de|der|den|del|della|di|da|dos|du|la|le|ter|ten|bin|ibn|al|el|abu) ){1,2}$"
 )
@@ -244,6 +245,8 @@ def common(word: str) -> bool:
         return True
     if re.search(r"['’](?:s|ve|re|ll|d|m|t)$", word):
         return common(re.split("['’]", word)[0])
+    if " " in word:  # De novo, but not Dos santos
+        return common(word.split()[1])
     parts = [part for part in word.split("-") if part]
     return len(parts) > 1 and (
         len(parts[0]) == 1
@@ -283,6 +286,15 @@ def _likely(word: Word, capitals: bool) -> bool:
     )
 
 
+# Endings of medical words that no list has; few names have them.
+MEDICAL_ENDING = re.compile(
+    r"(?:itis|osis|oses|a?emia|ectomy|otomy|ostomy|plast[yi]c?|scop(?:y|ic|e)|graph(?:y|ic|s)|grams?|log(?:y|ic|ical|ically|ist|ists)|"
+    r"path(?:y|ic)|algia|uria|penia|cyt(?:e|es|ic|osis)|genic|ly(?:sis|tic)|trophy|plegia|paresis|rrh[oe]a|rrhag(?:e|ic)|met(?:ry|ric)|"
+    r"ectasis|[st]ion(?:s|al)?|ative|ically|ively|ously|antly|ently|ness|less|ment|able|ible|azole|olol|pril|sartan|statin|mycin|cillin|oxacin|azepam|zolam|"
+    r"barbital|caine|parin|umab|zumab|ximab|tinib|[aeio]vir|tidine|prazole|dipine|triptan|setron|glitazone|gliptin|gliflozin|glutide|formin|"
+    r"cycline|thiazide|semide|dronate|lukast|terol|sone|solone|phylline|azine|oxetine|pramine|triptyline|coccus|cocci|coccal|bacter|"
+    r"bacteri(?:um|a|al)|aceae|oidal|ular|eous)$"
+)
 ROLES = frozenset(
     "physician surgeon attending provider pcp cardiologist nurse therapist resident fellow interpreter counselor psychiatrist "
     "psychologist oncologist neurologist nephrologist radiologist pathologist anesthesiologist practitioner patient pt client".split()
@@ -305,6 +317,8 @@ PLAIN_GAP = re.compile(r"\s{1,4}")
 RELATION_GAP = re.compile(r"\s{1,4}|,\s{1,2}|\s\(")
 WORD_BEFORE_INITIAL = re.compile(r"[a-z]{5}\s$")
 SIGN_OFF = re.compile(r"(?:/s/|--|—|~)\s?$")
+WITHIN_SENTENCE = re.compile(r"[a-z,][ (]$|/$")
+NOT_ALONE = frozenset("will good white french small cook".split())  # written with a capital within sentences, and no names
 LAST_WORDS = re.compile(r"[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ'’-]*")
 SENTENCE_START = re.compile(r"(?:^|[.!?:;]\s+|\n\s*|[-*•]\s+|\d[.)]\s*)$")
 
@@ -462,11 +476,13 @@ def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
             end, shown = max(end, further), True
         if end > place + 1 and words[end - 1].plain in CALENDAR and DAY_AFTER.match(text, words[end - 1].end):
             end -= 1  # signed: Eve Annus April 27
+        if not shown and (unknown := _unknown_end(text, words, place)):
+            end, shown = unknown, True
         if shown:
             yield _name(words[place:end])
             place = end
         else:
-            place = max(end, place + 1)
+            place = max(end, place + 1) if not any(_unknown(w.text) for w in words[place + 1 : end]) else place + 1
         strength = 0
 
 
@@ -515,6 +531,43 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
     while end > place and (words[end - 1].text in PARTICLES):
         end -= 1
     return end if evidence else place
+
+
+@lru_cache(100_000)
+def _unknown(written: str) -> bool:
+    """Whether a word with a capital has no other known use: then it is a name until something shows that it is none."""
+    plain = _plain(written)
+    if len(plain) < 3 or common(plain) or MEDICAL_ENDING.search(plain) or set(plain) <= {"x"}:
+        return False
+    if plain in ALSO_NAMES and doubtful(plain):
+        return False
+    bare = re.sub(r"['’]s$", "", written)
+    if bare.isupper():
+        return len(bare) > 4 or not bare.isascii()
+    return bare.istitle() or not bare.isascii() or " " in bare or bool(SCOTTISH.match(bare))
+
+
+def _unknown_end(text: str, words: list[Word], place: int) -> int:
+    """Where a name ends that begins at `place` and holds an unknown word, or stands with a capital where a word has none; 0 where none does."""
+    within = WITHIN_SENTENCE.search(text, max(0, words[place].start - 3), words[place].start)
+    end, unknown = place, 0
+    while end < len(words) and end - place < 5:
+        word = words[end]
+        if end > place and word.start - words[end - 1].end > 2:
+            break
+        if _unknown(word.text):
+            unknown = end + 1
+        elif word.text[0].islower() or len(word.plain) == 1:
+            if end == place:
+                break
+        elif not (word.text.istitle() and (word.plain in ALSO_NAMES or (within or unknown) and _could_be_of_a_name(word, True))):
+            break
+        end += 1
+    while end > unknown > 0 and (words[end - 1].text[0].islower() or len(words[end - 1].plain) == 1):
+        end -= 1
+    if not unknown and within and end == place + 1 == len(words) and words[place].plain in ALSO_NAMES - CALENDAR:
+        unknown = end if words[place].text.istitle() and words[place].plain not in NOT_ALONE else 0
+    return end if unknown and not MEDICAL_AFTER.match(text, words[end - 1].end) else 0
 
 
 def _stretched(text: str, words: list[Word], place: int, strength: int) -> int:
@@ -592,7 +645,7 @@ def _seen_after(text: str, words: list[Word], place: int, end: int, capitals: bo
 
 def _name(words: list[Word]) -> Name:
     told = [w.plain for w in words if len(w.plain) > 1 and w.text not in PARTICLES and w.plain not in SUFFIXES]
-    parts = [part for word in told if "-" in word for part in word.split("-") if len(part) > 2]
+    parts = [part for word in told for part in re.split("[- ]", word) if len(part) > 3 and part != word]
     last = words[-1]
     end = last.end - (2 if re.search(r"['’]s$", last.text) else 0)
     return Name(words[0].start, end, tuple(told + parts))
