@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from diagnosis.phi.dates import NOW, find_dates
 from diagnosis.phi.identifiers import MASKS, find_by_form, find_labelled, find_phones
-from diagnosis.phi.names import find_known, find_names
+from diagnosis.phi.names import Name, find_known, find_names
 from diagnosis.phi.places import find_places
 from diagnosis.phi.spans import Span, Spans
 
+WORD = re.compile(r"[^\W_]+")
 TENS = "ninety(?:[ -](?:one|two|three|four|five|six|seven|eight|nine))?|(?:one|a)[ -]hundred(?:[ -](?:and[ -])?(?:one|two|three|four|five|six|seven|eight|nine|ten))?"
 AGE = re.compile(
     rf"""(?<![\w./-])(?P<before>9\d|1[0-2]\d|{TENS})(?=[ -]{{0,2}}(?:y/?\.?o\b|yo[MFmf]\b|yrs?\b|years?[ -]{{0,2}}(?:-old|old|of\sage|young)))
@@ -65,7 +66,7 @@ def detect(text: str) -> tuple[list[Span], Known]:
                 if word or sum(map(str.isdigit, string)) >= 5:
                     known.strings[string] = span.kind
     for name in find_names(text):
-        if spans.add(name.start, name.end, "NAME"):
+        if _add_name(text, name, spans):
             known.names.update(name.words)
     return spans.sorted(), known
 
@@ -84,13 +85,22 @@ def everywhere(text: str, found: list, known: Known) -> list[Span]:
                 spans.add(place, end, kind)
             place = text.find(string, end)
     for name in find_known(text, known.names):
-        spans.add(name.start, name.end, "NAME")
+        _add_name(text, name, spans)
     return spans.sorted()
 
 
 def find(text: str) -> list[Span]:
     """What `detect` and `everywhere` find in a text that stands alone."""
     return everywhere(text, *detect(text))
+
+
+def _add_name(text: str, name: Name, spans: Spans) -> bool:
+    """Add a name; where another rule took a part of it (a town that is a surname too), its other words. Says whether it was whole."""
+    if spans.add(name.start, name.end, "NAME"):
+        return True
+    for word in WORD.finditer(text, name.start, name.end):
+        spans.add(*word.span(), "NAME")
+    return False
 
 
 def _protect_masks(text: str, spans: Spans) -> None:

@@ -133,6 +133,7 @@ MEDICAL_AFTER = re.compile(
     r"neuroma|exercises?|diet|curve|sheath|knife|osteotomy|prosthesis|implant|valve|catheterization)\b",
     re.I,
 )
+DOSE_AFTER = re.compile(r"[ -]?\(?\d+(?:[.,]\d+)?(?:[ -/]\d+)? ?(?:mg|mcg|ml|cc|g|units?|u|meq|%|tab|puff|mm|cm|mm|fr)|,? (?:p\.?o\.?|IV|IM|q\.?d|b\.?i\.?d|t\.?i\.?d|p\.?r\.?n|q\d|MDI|XR|SR|ER|XL|CR|DS)\b", re.I)
 STATES = frozenset(
     "alabama alaska arizona arkansas california colorado connecticut delaware florida georgia hawaii idaho illinois indiana iowa "
     "kansas kentucky louisiana maine maryland massachusetts michigan minnesota mississippi missouri montana nebraska nevada ohio "
@@ -567,7 +568,11 @@ def _unknown_end(text: str, words: list[Word], place: int) -> int:
         end -= 1
     if not unknown and within and end == place + 1 == len(words) and words[place].plain in ALSO_NAMES - CALENDAR:
         unknown = end if words[place].text.istitle() and words[place].plain not in NOT_ALONE else 0
-    return end if unknown and not MEDICAL_AFTER.match(text, words[end - 1].end) else 0
+    if not unknown or MEDICAL_AFTER.match(text, words[end - 1].end) or DOSE_AFTER.match(text, words[end - 1].end):
+        return 0
+    if len(words) > end - place and all(word.text.isupper() for word in words):
+        return 0  # a heading, or a text in capitals
+    return end
 
 
 def _stretched(text: str, words: list[Word], place: int, strength: int) -> int:

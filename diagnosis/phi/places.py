@@ -115,7 +115,12 @@ INSTITUTION = re.compile(  # each alternative begins with a letter of its own: t
     r"Cancer Center|Cancer Institute|Heart Institute|Eye Institute|Spine Institute|Kidney Institute|Liver Institute|Brain Institute|"
     r"Vascular Institute|Orthopa?edic Institute|Institute|Health Services|Family (?:Practice|Medicine)|Pharmacy|Memorial|General|University|College|High School|"
     r"Elementary|School|Assisted Living|Manor|Senior Living|Retirement (?:Home|Community)|Church|Shelter|Prison|Jail|County|Township|"
-    r"Airport|Dialysis(?: Center)?|Associates|Physicians|Group|PLC|LLC|Inc|Ltd|Corp|and Sons)(?<![a-z]-)\b"
+    r"Airport|Dialysis(?: Center)?|Associates|Physicians|Group|PLC|LLC|Inc|Ltd|Corp|and Sons|Behavioral Health|Skilled Nursing|Urgent Care|Pediatrics|"
+    r"Dental|Women['’]s Center|Imaging|Hospital District|School District|(?:Public )?Schools|Academy|Seminary|Preschool|Transit(?: Authority)?|Authority|"
+    r"(?:District|Superior|Family|Circuit|Municipal|Probate) Court|Police(?: Department)?|Fire(?: Department| Rescue)?|Sheriff|Law Firm|Gazette|Times|Herald|"
+    r"Brewing(?: Company)?|Landscaping|Hardware|Foundry|Farms?|Auto(?: Body| Repair)?|Realty|Parks and Recreation|Plumbing|Trucking|Construction|Roofing|"
+    r"Electric|Bakery|Foods|Motors|Industries|Enterprises|Logistics|Insurance|Works|Company|Brothers|Bank|Library|Hotel|Market|Grocery|Store|Textiles|"
+    r"Manufacturing|Steel|Mills?|Shipyard|Mines?|Airlines|Freight|Partners|Sons)(?<![a-z]-)\b"
     r"(?:[ ](?:of[ ])?(?:Hospital|Medical Center)\b)?"
 )
 INSTITUTION_NAME = re.compile(
@@ -173,6 +178,31 @@ def _town_end(text: str, start: int) -> int:
     return found
 
 
+# Rocky Mount, Rapid City, Eureka Springs; St. Louis, Old Lyme, Cape Girardeau: behind a small word or a comma.
+PAIR = re.compile(
+    rf"(?<=[a-z,] )(?:(?:[{UPPER}](?:{LETTER})+ )(?:City|Springs|Falls|Beach|Rapids|Lakes?|Creek|Grove|Hills|Heights|Valley|Bluffs?|Harbor|Islands?|Junction|"
+    rf"Ridge|Rock|Forks?|Forge|Mills|Ferry|Haven|Mount|Mountain|Landing|Bay|Prairie|Plains|Shores|Township|Village)"
+    rf"|(?:(?:Bay |Sault |East |West |North |South )?S(?:ain)?te?\.?|Ft\.?|Fort|Port|Mt\.?|Mount|San|Santa|Los|Las|El|Cape|Baton|Coeur|Des|Palm) {CAPITALISED})"
+    rf"\b(?![a-z'’-])"
+)
+ON = re.compile(rf"(?: (?:of |and |& ?)?[{UPPER}](?:{LETTER}|['’])+)+")
+LONE_TOWN = re.compile(rf"[a-z](?<![^\s(/].) (?=[{UPPER}][a-z])|[a-z](?<=[a-z].),? (?=[{UPPER}][a-z])")
+WORD_BEFORE = re.compile(r"(?:^|[^\w'’-])[a-z]+$")  # and no name of which the town is the rest
+
+
+def _town(text: str, start: int) -> Iterator[Span]:
+    """A town of the list, with the capitalised words behind it (Minot Transit Authority)."""
+    end = _town_end(text, start)
+    if end == start or MEDICAL_AFTER.match(text, end):
+        return
+    if " " not in text[start:end] and text[start:end].lower() in NOT_CITIES:
+        return
+    on = ON.match(text, end)
+    if on and _goes_on(text, end) and on[0].count(" ") == 1:
+        return
+    yield Span(start, on.end() if on and not on[0].split()[0].lower() in NEVER | WEEKDAYS else end, "PLACE")
+
+
 def find_places(text: str) -> Iterator[Span]:
     """Streets, boxes, cities, ZIP codes and institutions, by their form, their label or the words before them."""
     for match in STREET.finditer(text):
@@ -223,6 +253,12 @@ def find_places(text: str) -> Iterator[Span]:
             if end > preposition.end() and not MEDICAL_AFTER.match(text, end) and not _goes_on(text, end):
                 found.append(Span(preposition.end(), end, "PLACE"))
         yield from sorted(found, key=lambda span: -span.end)  # Carson City before Carson
+    for match in PAIR.finditer(text):
+        if match[0].split()[0].lower() not in GENERIC and not STATE_ALONE.fullmatch(match[0]) and not MEDICAL_AFTER.match(text, match.end()):
+            yield Span(*match.span(), "PLACE")
+    for match in LONE_TOWN.finditer(text):
+        if text[match.end() - 2] == "," or WORD_BEFORE.search(text, max(0, match.start() - 20), match.start() + 1):
+            yield from _town(text, match.end())
     for pattern in (FIELD, WITHIN):
         for match in pattern.finditer(text):
             if pattern is not WITHIN or not MEDICAL_AFTER.match(text, match.end()):
