@@ -1,5 +1,6 @@
 """Names of persons, found by what stands around them and by their form; no list of names is looked up."""
 
+import itertools
 import re
 import sys
 import unicodedata
@@ -27,7 +28,7 @@ def _class(test) -> str:
 MARK = _class(lambda c: unicodedata.category(c) in ("Mn", "Mc"))
 UPPER = _class(lambda c: c.isalpha() and not c.islower())  # capitals, and letters of scripts that have none
 LETTER = rf"[^\W\d_]|[{MARK}]"
-PARTICLES = "de del della di da das do dos du la le van von der den ter ten zu bin ibn al el abu y e san st".split()
+PARTICLES = "de del della di da das do dos du la las los le van von der den ter ten zu bin ibn al el abu y e san st".split()
 LOWERED = r"D(?:[aei]|os?|as|el) [a-zà-ž]{4,}"  # Da costa, as some forms write it
 WORD = rf"(?:[{UPPER}][.](?![\w])|{LOWERED}|(?:[dlDLO]['’])?[{UPPER}](?:{LETTER})*(?:['’‘ʻ-](?:{LETTER})+){{0,3}})"
 SMALL = "a an na 't".split()  # between the words of Mac an Bhaird, van 't Hof
@@ -35,10 +36,10 @@ JOINT = rf"(?:{'|'.join(PARTICLES)}|(?<=Mac )(?:an?|na)|(?<=van )'t)"
 RUN = re.compile(rf"(?<![\w'’])(?<!\w-)(?:'s )?{WORD}(?:[ \t]{{1,3}}(?:{JOINT}[ \t]){{0,2}}{WORD}){{0,11}}")
 RUN_START = re.compile(rf"[{UPPER}'dl](?<![\w'’].)(?<!\w-.)(?:(?<=')(?=s )|(?<=[dl])(?=['’])|(?<!['dl]))")
 PARTICLES_BEFORE = re.compile(
-    r"(?<![\w'’-])(?:(?:van 't|van|von|de|der|den|del|della|di|da|dos|du|la|le|ter|ten|bin|ibn|al|el|abu) ){1,2}$"
+    r"(?<![\w'’-])(?:(?:van 't|van|von|de|der|den|del|della|di|da|das|dos|du|la|las|los|le|ter|ten|bin|ibn|al|el|abu) ){1,2}$"
 )
 PARTICLE_ENDS = frozenset(
-    particle[-1] for particle in "van 't von de der den del della di da dos du la le ter ten bin ibn al el abu".split()
+    particle[-1] for particle in "van 't von de der den del della di da das dos du la las los le ter ten bin ibn al el abu".split()
 )
 PIECE = re.compile(rf"{JOINT}(?=[ \t])|{WORD}")
 FORM_NAME = re.compile(
@@ -48,6 +49,10 @@ FORM_NAME = re.compile(
     re.M,
 )
 """A form's field that holds nothing but a name."""
+CAPITALS_NAME = re.compile(
+    rf"^[ \t]*(?P<name>[{UPPER}][{UPPER}'’-]+(?: [{UPPER}][{UPPER}'’-]+){{0,2}}, [{UPPER}][{UPPER}'’-]+(?: [{UPPER}][{UPPER}'’.-]*){{0,2}})(?=[ \t]*(?:$|[/(;,]|\d| DOB| MRN| [MF]\b))",
+    re.M,
+)
 FORM_START = re.compile(r"\n|[Ss](?<!\w.)igned by|[Dd](?<!\w.)ictated by")
 NAME_IS = re.compile(r"name(?<!\wname)(?: is|'s| was) ([a-z]{3,20})(?: ([a-z]{3,20}))?(?= ?[.,;\n)]|$)")
 LOWER_LAST = re.compile(
@@ -130,7 +135,8 @@ MEDICAL_AFTER = re.compile(
     r"forceps|dissector|cannula|bulb|filter|line|monitor|gastrectomy|fundoplication|tendon|contracture|paralysis|dementia|"
     r"chorea|ataxia|aphasia|angle|index|rule|law|stage|grade|equation|formula|method|model|analysis|correction|bag|ring|"
     r"pratt|barr[eé]|lymph|scan|cream|gel|boot|splint|traction|pin|rod|wire|hook|screw|elevator|blade|units?|lung|heart|ulcer|"
-    r"neuroma|exercises?|diet|curve|sheath|knife|osteotomy|prosthesis|implant|valve|catheterization)\b",
+    r"neuroma|inventory|table|cyst|class|screen|orbitopathy|splints?|clamps?|dilators?|ball|scissors|needles?|drains?|knot|space|canal|triangle|capsule|"
+    r"variant|technique|approach|procedures?|pupil|halo|frame|(?:was |is )?(?:negative|positive|equivocal|nodes)|exercises?|diet|curve|sheath|knife|osteotomy|prosthesis|implant|valve|catheterization)\b",
     re.I,
 )
 DOSE_AFTER = re.compile(r"[ -]?\(?\d+(?:[.,]\d+)?(?:[ -/]\d+)? ?(?:mg|mcg|ml|cc|g|units?|u|meq|%|tab|puff|mm|cm|mm|fr)|,? (?:p\.?o\.?|IV|IM|q\.?d|b\.?i\.?d|t\.?i\.?d|p\.?r\.?n|q\d|MDI|XR|SR|ER|XL|CR|DS)\b", re.I)
@@ -179,6 +185,7 @@ ALSO_NAMES = frozenset(
     wheeler wilder wilson winter winters wolfe yates jones harris jackson jefferson kim louis keith lopez morris morton
     jordan victoria virginia carolina allen barrett blake cox ellis hawkins johns jane doe john tom max sean amber crystal ginger
     melody olive opal paige penny sage skye trinity angel jesus junior major melon mercy patience prudence chastity constance
+    flora carmine comfort vera basil hazel alba aura carina concha ram chi
     charity honor justice liberty sunny misty stormy star sky rain brook brooke cliff dale forrest garden harbor lake""".split()
 )
 NEVER = frozenset(
@@ -193,7 +200,7 @@ NEVER = frozenset(
     dr mr mrs ms md rn np pa phd number id ssn zip city state street email insurance medicare medicaid room bed floor emergency
     contact next kin relation relationship spouse mother father son daughter wife husband brother sister office page pager cell home
     work er ed icu or ct mri dnr dni full code also there here after before during while since until because however although
-    currently recently reports denies states she's he's there's cc pcp ob gyn ent abc xyz xx xxx xxxx abcd xyzd doe""".split()
+    currently recently reports denies states she's he's there's cc pcp ob gyn ent abc xyz xx xxx xxxx abcd xyzd doe hi hello thx appt""".split()
 ) - {"will", "may"}
 GIVEN = frozenset(
     """rose grace hope faith joy will mark june april frank bill jack ray dean grant chase hunter mason lance miles pat sandy ruby pearl
@@ -242,7 +249,7 @@ def common(word: str) -> bool:
         return False
     if word in NEVER or word in terms or word in STATES or word in COUNTRIES or word in PEOPLES or word in CALENDAR:
         return True
-    if word in lower or (word.endswith("s") and word[:-1] in lower):
+    if word in lower:
         return True
     if re.search(r"['’](?:s|ve|re|ll|d|m|t)$", word):
         return common(re.split("['’]", word)[0])
@@ -297,9 +304,15 @@ MEDICAL_ENDING = re.compile(
     r"bacteri(?:um|a|al)|aceae|oidal|ular|eous)$"
 )
 ROLES = frozenset(
-    "physician surgeon attending provider pcp cardiologist nurse therapist resident fellow interpreter counselor psychiatrist "
-    "psychologist oncologist neurologist nephrologist radiologist pathologist anesthesiologist practitioner patient pt client".split()
+    "physician surgeon attending provider pcp pmd nurse therapist resident fellow interpreter translator practitioner patient pt client member "
+    "hospitalist intensivist phlebotomist dietitian dietician pharmacist hygienist dentist endodontist periodontist orthodontist chiropractor "
+    "midwife doula paramedic emt technician technologist aide caseworker sponsor counselor evaluator examiner examinee interviewer investigator coordinator "
+    "officer detective deputy trooper sheriff warden chaplain pastor priest rabbi imam lawyer attorney solicitor judge magistrate "
+    "coach trainer teacher tutor principal professor student athlete parent employee worker supervisor foreman manager colleague boss "
+    "claimant plaintiff defendant inmate proband donor recipient caller informant witness director secretary receptionist optometrist nutritionist "
+    "walker driver tenant landlord landlady stepmother stepfather superintendent conductor captain".split()
 )
+SPECIALIST = re.compile(r"(?:olog|iatr|opath|ician|esthet)ists?$")
 NAME_FIELDS = frozenset("name names surname firstname lastname".split())
 SIGNING = frozenset("sincerely regards yours truly respectfully".split())
 SMALL_BEFORE = frozenset("per by with to is named was for from of".split())
@@ -326,9 +339,8 @@ SENTENCE_START = re.compile(r"(?:^|[.!?:;]\s+|\n\s*|[-*•]\s+|\d[.)]\s*)$")
 
 def find_names(text: str) -> Iterator[Name]:
     """Names that something around them shows to be names, or that two capitalised words of no other known use form."""
-    for match in _matches(
-        FORM_NAME, text, [0, *(m.end() if m[0] == "\n" else m.start() for m in FORM_START.finditer(text))]
-    ):
+    starts = [0, *(m.end() if m[0] == "\n" else m.start() for m in FORM_START.finditer(text))]
+    for match in itertools.chain(_matches(FORM_NAME, text, starts), _matches(CAPITALS_NAME, text, starts)):
         words = [_word(m) for m in PIECE.finditer(text, *match.span("name"))]
         if any(not common(w.plain) or len(w.plain) < 5 for w in words) and not all(w.plain in NEVER for w in words):
             comma = text.find(",", *match.span("name"))
@@ -346,6 +358,8 @@ def find_names(text: str) -> Iterator[Name]:
                 strength, field = 1, of_field
             elif of_field and gap.strip() == "," and "\n" not in gap:  # Name: Hatherley, Rosalind
                 degree = match[0].isupper() and len(match[0]) < 7 and not text[before.start : before.end].isupper()
+                if degree and not common(words[0].plain):
+                    continue
                 strength, field = (0, False) if degree else (max(plainly, 1), True)
         if not strength and len(words) == 1 and common(words[0].plain):
             continue
@@ -402,7 +416,7 @@ def _before(text: str, start: int, tokens: list[re.Match]) -> tuple[int, bool]:
     if last is None:
         signed = text[start - 1] in "/-—~ " and SIGN_OFF.search(text, max(stop, start - 4), start)
         return (1 if signed else 0), False
-    gap = text[stop:start]
+    gap, role = text[stop:start], _role(last)
     previous = ""
     if place and tokens[place - 1].start() >= start - 48:
         previous = tokens[place - 1][0].lower().removesuffix("-in-law")
@@ -419,8 +433,8 @@ def _before(text: str, start: int, tokens: list[re.Match]) -> tuple[int, bool]:
         if last in NAME_FIELDS:
             kind = {"brand", "generic", "drug", "study", "trade", "product", "test", "facility", "hospital", "clinic"}
             return (0 if previous in kind else 2), True
-        return (1 if last in FIELDS or last in RELATIONS else 0), True
-    if (last in RELATIONS or last in ROLES) and RELATION_GAP.fullmatch(gap):
+        return (1 if last in FIELDS or last in RELATIONS or role else 0), True
+    if (last in RELATIONS or role) and RELATION_GAP.fullmatch(gap):
         return 1, False
     if last in SIGNING and gap.startswith(","):
         return 1, False
@@ -428,7 +442,7 @@ def _before(text: str, start: int, tokens: list[re.Match]) -> tuple[int, bool]:
         return (1 if SIGN_OFF.search(text, stop, start) else 0), False
     announced = (
         last in CALLING
-        or last in ROLES
+        or role
         or last == "per"
         or (last == "by" and previous in DONE_BY)
         or (last == "with" and previous in WITH)
@@ -449,7 +463,12 @@ def _before(text: str, start: int, tokens: list[re.Match]) -> tuple[int, bool]:
 def _announcer(word: str) -> str | None:
     """The word in lower case where it may announce a name, else null."""
     plain = word.lower().removesuffix("-in-law")
-    return plain if plain in ANNOUNCERS else None
+    return plain if plain in ANNOUNCERS or _role(plain) else None
+
+
+@lru_cache(100_000)
+def _role(plain: str) -> bool:
+    return plain in ROLES or bool(SPECIALIST.search(plain))
 
 
 def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
@@ -459,7 +478,7 @@ def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
         capitals = sum(map(str.islower, around)) <= sum(map(str.isupper, around))
     place = 0
     while place < len(words):
-        if strength < 2 and (words[place].plain in RELATIONS or words[place].plain in ROLES):
+        if strength < 2 and (words[place].plain in RELATIONS or _role(words[place].plain)):
             strength, place = max(strength, 1), place + 1
             continue
         if words[place].plain in TITLES and len(words[place].text) > 1:
@@ -538,7 +557,7 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
 def _unknown(written: str) -> bool:
     """Whether a word with a capital has no other known use: then it is a name until something shows that it is none."""
     plain = _plain(written)
-    if len(plain) < 3 or common(plain) or MEDICAL_ENDING.search(plain) or set(plain) <= {"x"}:
+    if _role(plain) or len(plain) < (3 if plain.isascii() else 2) or common(plain) or MEDICAL_ENDING.search(plain) or set(plain) <= {"x"}:
         return False
     if plain in ALSO_NAMES and doubtful(plain):
         return False
@@ -610,7 +629,7 @@ def _could_be_of_a_name(word: Word, inside: bool) -> bool:
         return inside
     if len(plain) == 1:
         return True
-    if plain in NEVER or plain in ROLES or plain in RELATIONS or plain in TITLES:
+    if plain in NEVER or _role(plain) or plain in RELATIONS or plain in TITLES:
         return False
     if plain in PEOPLES and plain not in ALSO_NAMES:
         return False

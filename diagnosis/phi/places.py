@@ -20,7 +20,7 @@ from diagnosis.phi.names import (
 from diagnosis.phi.spans import Span
 
 TOWNS = Path(__file__).with_name("towns.txt")
-CAPITALISED = rf"[{UPPER}](?:{LETTER}|['’.-](?={LETTER}))*"
+CAPITALISED = rf"(?:[dDlL]['’])?[{UPPER}](?:{LETTER}|['’.-](?={LETTER}))*"
 STATE_CODES = "AL|AK|AZ|AR|CA|CO|CT|DE|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH|OK|OR|PA|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY|DC|PR|AS|FM|GU|MH|MP|PW|VI|AA|AE|AP"
 STATE_NAMES = (
     "Alabama|Alaska|Arizona|Arkansas|California|Colorado|Connecticut|Delaware|Florida|Georgia|Hawaii|Idaho|Illinois|Indiana|Iowa|Kansas|"
@@ -124,7 +124,8 @@ INSTITUTION = re.compile(  # each alternative begins with a letter of its own: t
     r"(?:[ ](?:of[ ])?(?:Hospital|Medical Center)\b)?"
 )
 INSTITUTION_NAME = re.compile(
-    rf"(?<![\w'’.-])(?:(?:St|Mt)\.[ ])?{CAPITALISED}(?:,?[ ](?:of|and|the|&|de|for)(?=[ ][{UPPER}])|,?[ -]{CAPITALISED}){{0,6}}[ ]$"
+    rf"(?<![\w'’.-])(?:(?:da|das|de|do|dos|van|von|der|den|la|las|los|le|di)[ ]){{0,2}}(?:(?:St|Mt)\.[ ])?{CAPITALISED}"
+    rf"(?:,?[ ](?:of|and|the|&|de|for)(?=[ ][{UPPER}])|,?[ -](?:Ste?\.[ ])?{CAPITALISED}){{0,6}}[ ]$"
 )
 CLEAR_TYPES = ("hospital", "hospitals", "medical center", "medical centre", "infirmary")
 HOUSES = (
