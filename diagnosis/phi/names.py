@@ -258,8 +258,7 @@ def common(word: str) -> bool:
     parts = [part for part in word.split("-") if part]
     return len(parts) > 1 and (
         len(parts[0]) == 1
-        or any(part in terms for part in parts)
-        or all(part in lower or part in NEVER for part in parts)
+        or all(part in lower or part in terms or part in NEVER for part in parts)
     )
 
 
@@ -312,6 +311,7 @@ ROLES = frozenset(
     "claimant plaintiff defendant inmate proband donor recipient caller informant witness director secretary receptionist optometrist nutritionist "
     "walker driver tenant landlord landlady stepmother stepfather superintendent conductor captain".split()
 )
+SWORN = frozenset("officer detective deputy trooper sheriff judge chaplain pastor coach".split())  # titles, before a name
 SPECIALIST = re.compile(r"(?:olog|iatr|opath|ician|esthet)ists?$")
 NAME_FIELDS = frozenset("name names surname firstname lastname".split())
 SIGNING = frozenset("sincerely regards yours truly respectfully".split())
@@ -331,7 +331,8 @@ PLAIN_GAP = re.compile(r"\s{1,4}")
 RELATION_GAP = re.compile(r"\s{1,4}|,\s{1,2}|\s\(")
 WORD_BEFORE_INITIAL = re.compile(r"[a-z]{5}\s$")
 SIGN_OFF = re.compile(r"(?:/s/|--|—|~)\s?$")
-WITHIN_SENTENCE = re.compile(r"[a-z,][ (]$|/$")
+WITHIN_SENTENCE = re.compile(r"[a-z,] $|[(/]$")
+ACTS = re.compile(r" (?:was|is|has|had|and|will|can|remains|agreed|agrees|phoned|called|came|graduated|asked|went|lives|works|wants|did|does|would)\b")
 NOT_ALONE = frozenset("will good white french small cook".split())  # written with a capital within sentences, and no names
 LAST_WORDS = re.compile(r"[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ'’-]*")
 SENTENCE_START = re.compile(r"(?:^|[.!?:;]\s+|\n\s*|[-*•]\s+|\d[.)]\s*)$")
@@ -478,8 +479,9 @@ def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
         capitals = sum(map(str.islower, around)) <= sum(map(str.isupper, around))
     place = 0
     while place < len(words):
-        if strength < 2 and (words[place].plain in RELATIONS or _role(words[place].plain)):
-            strength, place = max(strength, 1), place + 1
+        announces = words[place].plain in RELATIONS or _role(words[place].plain)
+        if announces and strength < 2 and not (strength and place + 1 == len(words) and words[place].text.istitle()):
+            strength, place = 2 if words[place].plain in SWORN and words[place].text.istitle() else max(strength, 1), place + 1
             continue
         if words[place].plain in TITLES and len(words[place].text) > 1:
             weak = words[place].plain in WEAK_TITLES
@@ -540,7 +542,7 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
             evidence = evidence or strength == 2  # Dr. J. Hoffmann; a son, Jared Gross
         elif (
             strength == 2
-            and end == place
+            and all(before.text in PARTICLES for before in words[place:end])
             and len(plain) > 1
             and (plain not in NEVER or len(word.text) == 2 and word.text.istitle())
         ):
@@ -570,23 +572,29 @@ def _unknown(written: str) -> bool:
 def _unknown_end(text: str, words: list[Word], place: int) -> int:
     """Where a name ends that begins at `place` and holds an unknown word, or stands with a capital where a word has none; 0 where none does."""
     within = WITHIN_SENTENCE.search(text, max(0, words[place].start - 3), words[place].start)
-    end, unknown = place, 0
+    end, unknown, others = place, 0, 0  # others: words with another use; one may stand before, one behind
     while end < len(words) and end - place < 5:
         word = words[end]
         if end > place and word.start - words[end - 1].end > 2:
             break
         if _unknown(word.text):
-            unknown = end + 1
+            unknown, others = end + 1, 0
         elif word.text[0].islower() or len(word.plain) == 1:
             if end == place:
                 break
-        elif not (word.text.istitle() and (word.plain in ALSO_NAMES or (within or unknown) and _could_be_of_a_name(word, True))):
+        elif not word.text.istitle():
             break
+        elif word.plain not in ALSO_NAMES:
+            others += 1
+            if others > 1 or not (within or unknown) or not _could_be_of_a_name(word, True):
+                break
         end += 1
     while end > unknown > 0 and (words[end - 1].text[0].islower() or len(words[end - 1].plain) == 1):
         end -= 1
-    if not unknown and within and end == place + 1 == len(words) and words[place].plain in ALSO_NAMES - CALENDAR:
-        unknown = end if words[place].text.istitle() and words[place].plain not in NOT_ALONE else 0
+    if not unknown and end == place + 1 == len(words) and words[place].text.istitle():
+        plain = words[place].plain
+        alone = within and plain in ALSO_NAMES and plain not in CALENDAR and plain not in NOT_ALONE
+        unknown = end if alone or plain in GIVEN and plain not in CALENDAR and ACTS.match(text, words[place].end) else 0
     if not unknown or MEDICAL_AFTER.match(text, words[end - 1].end) or DOSE_AFTER.match(text, words[end - 1].end):
         return 0
     if len(words) > end - place and all(word.text.isupper() for word in words):
@@ -711,7 +719,7 @@ def find_known(text: str, known: set[str]) -> Iterator[Name]:
                 beside = (i and hits[i - 1]) or (i + 1 < len(words) and hits[i + 1])
                 if not hits[i] and beside:
                     small = len(word.plain) == 1 or (word.text in PARTICLES and 0 < i < len(words) - 1)
-                    hits[i] = small or _likely(word, capitals)
+                    hits[i] = small or _likely(word, capitals) and not _role(word.plain)
         start = None
         for i in range(len(words) + 1):
             if i < len(words) and hits[i]:

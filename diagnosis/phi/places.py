@@ -118,7 +118,7 @@ INSTITUTION = re.compile(  # each alternative begins with a letter of its own: t
     r"Airport|Dialysis(?: Center)?|Associates|Physicians|Group|PLC|LLC|Inc|Ltd|Corp|and Sons|Behavioral Health|Skilled Nursing|Urgent Care|Pediatrics|"
     r"Dental|Women['’]s Center|Imaging|Hospital District|School District|(?:Public )?Schools|Academy|Seminary|Preschool|Transit(?: Authority)?|Authority|"
     r"(?:District|Superior|Family|Circuit|Municipal|Probate) Court|Police(?: Department)?|Fire(?: Department| Rescue)?|Sheriff|Law Firm|Gazette|Times|Herald|"
-    r"Brewing(?: Company)?|Landscaping|Hardware|Foundry|Farms?|Auto(?: Body| Repair)?|Realty|Parks and Recreation|Plumbing|Trucking|Construction|Roofing|"
+    r"PD|EMS|Brewing(?: Company)?|Landscaping|Hardware|Foundry|Farms?|Auto(?: Body| Repair)?|Realty|Parks and Recreation|Plumbing|Trucking|Construction|Roofing|"
     r"Electric|Bakery|Foods|Motors|Industries|Enterprises|Logistics|Insurance|Works|Company|Brothers|Bank|Library|Hotel|Market|Grocery|Store|Textiles|"
     r"Manufacturing|Steel|Mills?|Shipyard|Mines?|Airlines|Freight|Partners|Sons)(?<![a-z]-)\b"
     r"(?:[ ](?:of[ ])?(?:Hospital|Medical Center)\b)?"
@@ -129,6 +129,23 @@ INSTITUTION_NAME = re.compile(
 )
 CLEAR_TYPES = ("hospital", "hospitals", "medical center", "medical centre", "infirmary")
 HOUSES = (
+    "pd",
+    "ems",
+    "police",
+    "police department",
+    "fire department",
+    "school district",
+    "transit authority",
+    "parks and recreation",
+    "gazette",
+    "high school",
+    "court",
+    "urgent care",
+    "skilled nursing",
+    "brewing company",
+    "law firm",
+    "farms",
+    "hardware",
     "institute",
     "rehabilitation center",
     "rehab center",
@@ -183,7 +200,7 @@ def _town_end(text: str, start: int) -> int:
 PAIR = re.compile(
     rf"(?<=[a-z,] )(?:(?:[{UPPER}](?:{LETTER})+ )(?:City|Springs|Falls|Beach|Rapids|Lakes?|Creek|Grove|Hills|Heights|Valley|Bluffs?|Harbor|Islands?|Junction|"
     rf"Ridge|Rock|Forks?|Forge|Mills|Ferry|Haven|Mount|Mountain|Landing|Bay|Prairie|Plains|Shores|Township|Village)"
-    rf"|(?:(?:Bay |Sault |East |West |North |South )?S(?:ain)?te?\.?|Ft\.?|Fort|Port|Mt\.?|Mount|San|Santa|Los|Las|El|Cape|Baton|Coeur|Des|Palm) {CAPITALISED})"
+    rf"|(?:(?:Bay |Sault |East |West |North |South )?S(?:ain)?te?\.?|Ft\.?|Fort|Port|Mt\.?|Mount|San|Santa|Los|Las|El|Cape|Baton|Coeur|Des|Palm|Old|Big|Little|Bay) (?P<second>{CAPITALISED}))"
     rf"\b(?![a-z'’-])"
 )
 ON = re.compile(rf"(?: (?:of |and |& ?)?[{UPPER}](?:{LETTER}|['’])+)+")
@@ -255,7 +272,7 @@ def find_places(text: str) -> Iterator[Span]:
                 found.append(Span(preposition.end(), end, "PLACE"))
         yield from sorted(found, key=lambda span: -span.end)  # Carson City before Carson
     for match in PAIR.finditer(text):
-        if match[0].split()[0].lower() not in GENERIC and not STATE_ALONE.fullmatch(match[0]) and not MEDICAL_AFTER.match(text, match.end()):
+        if match[0].split()[0].lower() not in GENERIC - {"old"} and not _plain_english(match["second"]) and not STATE_ALONE.fullmatch(match[0]) and not MEDICAL_AFTER.match(text, match.end()):
             yield Span(*match.span(), "PLACE")
     for match in LONE_TOWN.finditer(text):
         if text[match.end() - 2] == "," or WORD_BEFORE.search(text, max(0, match.start() - 20), match.start() + 1):
@@ -264,6 +281,10 @@ def find_places(text: str) -> Iterator[Span]:
         for match in pattern.finditer(text):
             if pattern is not WITHIN or not MEDICAL_AFTER.match(text, match.end()):
                 yield from _city(text, *match.span("city"))
+
+
+def _plain_english(word: str | None) -> bool:
+    return bool(word) and common(word.lower()) and not drug_or_eponym(word.lower())
 
 
 def _goes_on(text: str, end: int) -> bool:
@@ -340,13 +361,15 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 
 def _institution(text: str, name: re.Match, match: re.Match) -> Iterator[Span]:
     """The institution, unless its name says only what kind it is ("Pain Clinic", "Outside Hospital")."""
-    words = list(re.finditer(r"\S+", name[0]))
+    words, end = list(re.finditer(r"\S+", name[0])), match.end()
+    if text[end : end + 1] == " " and (more := INSTITUTION.match(text, end + 1)):
+        end = more.end()  # Steel Works
     left = []
     while words and words[0][0].lower().strip(".,") in GENERIC | {"and", "&"}:
         if _town_end(text, name.start() + words[0].start()) > name.start() + words[0].end():  # Long Beach
             break
         left.append(words.pop(0))
-    if left and words and left[-1][0] == "New" and not common(words[0][0].lower()):  # New Dorothy Hospital
+    if left and words and left[-1][0] == "New" and words[0][0].lower() not in GENERIC:  # New Dorothy Hospital
         words.insert(0, left.pop())
     own = [w[0].lower().strip(".,") for w in words if w[0].lower() not in ("of", "and", "the", "&", "de", "for", "new")]
     if not own or own == ["st"]:
@@ -354,11 +377,11 @@ def _institution(text: str, name: re.Match, match: re.Match) -> Iterator[Span]:
     short = {w[0].lower() for w in words if w[0].isupper() and len(w[0]) <= 4}  # GI Clinic
     known = [common(word) or word in GENERIC or word in short for word in own]
     clear = match[0].lower().endswith(CLEAR_TYPES) and not all(word in GENERIC for word in own)
-    clear = clear or (match[0].lower().endswith(HOUSES) and drug_or_eponym(own[0]))
+    clear = clear or (match[0].lower().endswith(HOUSES) and not any(word in GENERIC for word in own))
     clear = clear or _town_end(text, name.start() + words[0].start()) > name.start() + words[0].start()
     if not all(known) or own[0] in ("st", "saint", "mt", "mount") or clear:
-        yield Span(name.start() + words[0].start(), match.end(), "PLACE")
-        if after := TOWN_AFTER.match(text, match.end()):
+        yield Span(name.start() + words[0].start(), end, "PLACE")
+        if after := TOWN_AFTER.match(text, end):
             end = _town_end(text, after.end())
             if end > after.end():
                 yield Span(after.end(), end, "PLACE")
