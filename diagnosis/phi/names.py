@@ -135,7 +135,7 @@ MEDICAL_AFTER = re.compile(
     r"forceps|dissector|cannula|bulb|filter|line|monitor|gastrectomy|fundoplication|tendon|contracture|paralysis|dementia|"
     r"chorea|ataxia|aphasia|angle|index|rule|law|stage|grade|equation|formula|method|model|analysis|correction|bag|ring|"
     r"pratt|barr[eé]|lymph|scan|cream|gel|boot|splint|traction|pin|rod|wire|hook|screw|elevator|blade|units?|lung|heart|ulcer|"
-    r"neuroma|inventory|table|cyst|class|screen|orbitopathy|splints?|clamps?|dilators?|ball|scissors|needles?|drains?|knot|space|canal|triangle|capsule|"
+    r"neuroma|inventory|cast|table|cyst|class|screen|orbitopathy|splints?|clamps?|dilators?|ball|scissors|needles?|drains?|knot|space|canal|triangle|capsule|"
     r"variant|technique|approach|procedures?|pupil|halo|frame|(?:was |is )?(?:negative|positive|equivocal|nodes)|exercises?|diet|curve|sheath|knife|osteotomy|prosthesis|implant|valve|catheterization)\b",
     re.I,
 )
@@ -488,6 +488,8 @@ def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
             strength, place = (1 if weak else 2), place + 1
             if words[place - 1].text == "MS" and not capitals:
                 strength = 0  # MS Contin; multiple sclerosis
+            if words[place - 1].text == "MR" and place < len(words) and common(words[place].plain):
+                strength = 0  # MR BRAIN WITH CONTRAST
             continue
         end = _name_end(words, place, strength, capitals)
         if not (end > place and (strength or _seen_after(text, words, place, end, capitals))):
@@ -572,7 +574,7 @@ def _unknown(written: str) -> bool:
 def _unknown_end(text: str, words: list[Word], place: int) -> int:
     """Where a name ends that begins at `place` and holds an unknown word, or stands with a capital where a word has none; 0 where none does."""
     within = WITHIN_SENTENCE.search(text, max(0, words[place].start - 3), words[place].start)
-    end, unknown, others = place, 0, 0  # others: words with another use; one may stand before, one behind
+    end, unknown, others = place, 0, 0  # others: words with another use; one may stand before, three behind
     while end < len(words) and end - place < 5:
         word = words[end]
         if end > place and word.start - words[end - 1].end > 2:
@@ -586,7 +588,7 @@ def _unknown_end(text: str, words: list[Word], place: int) -> int:
             break
         elif word.plain not in ALSO_NAMES:
             others += 1
-            if others > 1 or not (within or unknown) or not _could_be_of_a_name(word, True):
+            if others > (3 if unknown else 1) or not (within or unknown) or not _could_be_of_a_name(word, True):
                 break
         end += 1
     while end > unknown > 0 and (words[end - 1].text[0].islower() or len(words[end - 1].plain) == 1):
@@ -705,7 +707,7 @@ def find_known(text: str, known: set[str]) -> Iterator[Name]:
                 inside = not word.text.isupper() and not SENTENCE_START.search(
                     text[max(0, word.start - 6) : word.start]
                 )
-                acts = word.plain not in NEVER and PERSON_VERBS.match(text, word.end)  # May denies
+                acts = word.plain not in NEVER and (PERSON_VERBS.match(text, word.end) or ACTS.match(text, word.end))
                 hits[i] = bool(
                     beside or acts or (inside and not drug_or_eponym(word.plain) and word.plain not in NEVER)
                 )

@@ -205,7 +205,7 @@ PAIR = re.compile(
 )
 ON = re.compile(rf"(?: (?:of |and |& ?)?[{UPPER}](?:{LETTER}|['’])+)+")
 LONE_TOWN = re.compile(rf"[a-z](?<![^\s(/].) (?=[{UPPER}][a-z])|[a-z](?<=[a-z].),? (?=[{UPPER}][a-z])")
-WORD_BEFORE = re.compile(r"(?:^|[^\w'’-])[a-z]+$")  # and no name of which the town is the rest
+WORD_BEFORE = re.compile(r"(?:^|[^\w'’-])([a-z]+)$")  # and no name of which the town is the rest
 
 
 def _town(text: str, start: int) -> Iterator[Span]:
@@ -275,7 +275,8 @@ def find_places(text: str) -> Iterator[Span]:
         if match[0].split()[0].lower() not in GENERIC - {"old"} and not _plain_english(match["second"]) and not STATE_ALONE.fullmatch(match[0]) and not MEDICAL_AFTER.match(text, match.end()):
             yield Span(*match.span(), "PLACE")
     for match in LONE_TOWN.finditer(text):
-        if text[match.end() - 2] == "," or WORD_BEFORE.search(text, max(0, match.start() - 20), match.start() + 1):
+        word = WORD_BEFORE.search(text, max(0, match.start() - 20), match.start() + 1)
+        if word and word[1] != "of":  # plaster of Paris
             yield from _town(text, match.end())
     for pattern in (FIELD, WITHIN):
         for match in pattern.finditer(text):
