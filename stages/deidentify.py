@@ -96,7 +96,7 @@ def main():
                         if column == "text" and gold:
                             score.add(note["text"], gold.of(note["note_id"], note["text"]), spans)
                         found.update(span.kind for span in spans)
-                        note[column] = replacement.replace(note[column], spans, patient, others)
+                        note[column] = replacement.replace(note[column], spans, patient, others, told.genders)
                     for column in REKEYED:
                         note[column] = key.rekey(column, note[column])
                 deidentified.write(batch)

@@ -37,6 +37,10 @@ FULL_YEAR = re.compile(r"(?:1[89]|2[0-2])\d\d(?<!\d\d\d\d\d)(?!\d)")
 MASK_PIECES = ["[", "**", "___", "xx", "xX", "Xx", "XX"]
 OVER_89 = re.compile(r"9\d(?<!\d..)(?!\d)|1[0-2]\d(?<!\d...)(?!\d)")
 IN_WORDS = re.compile(r"[Nn]inet(?:y|ies)|NINETY|[Hh]undred|HUNDRED")
+GENDER = re.compile(
+    r"\b(?:(?P<relative>(?P<woman>(?:grand|step|god)?(?:mother|daughter)|sister|wife|aunt|niece|mom|girlfriend|fianc[ée]e)|(?:grand|step|god)?"
+    r"(?:father|son)|brother|husband|uncle|nephew|dad|boyfriend)(?:-in-law)?,?[ (]{1,2}|(?:(?P<miss>M(?:r?s|iss)\.?|Se[ñn]or(?:a|ita))|Mr\.?|Se[ñn]or) )$"
+)
 PROPAGATED = frozenset("PLACE MRN SSN PLAN ACCOUNT LICENCE VEHICLE DEVICE OTHER_ID BIOMETRIC PHONE FAX".split())
 
 
@@ -46,12 +50,14 @@ class Known:
 
     names: set[str] = field(default_factory=set)  # lower-case words
     strings: dict[str, str] = field(default_factory=dict)  # as written: its kind
+    genders: dict[str, str] = field(default_factory=dict)  # a first name (lower case): "female" or "male"
 
     def update(self, other: "Known") -> None:
         """Add what another text gave away; in which order the texts come does not matter."""
         self.names |= other.names
-        for string, kind in other.strings.items():
-            self.strings[string] = min(kind, self.strings.get(string, kind))
+        for mine, told in ((self.strings, other.strings), (self.genders, other.genders)):
+            for string, kind in told.items():
+                mine[string] = min(kind, mine.get(string, kind))
 
 
 def detect(text: str) -> tuple[list[Span], Known]:
@@ -68,6 +74,10 @@ def detect(text: str) -> tuple[list[Span], Known]:
     for name in find_names(text):
         if _add_name(text, name, spans):
             known.names.update(name.words)
+            if told := GENDER.search(text, max(0, name.start - 20), name.start):
+                relative = told["relative"] is not None
+                if name.words and (relative or len(name.words) > 1):  # Mrs. Lopez tells nothing of Lopez
+                    known.genders.setdefault(name.words[0], "female" if told["woman"] or told["miss"] else "male")
     return spans.sorted(), known
 
 

@@ -43,6 +43,8 @@ PHONE = re.compile(
     r"(?:,?\s?(?:x|ext\.?|extension)\s?\d{1,6})?(?![\w]|[-/]\d|\.\d)|(?<![\w.-])\+\d{8,15}\b|(?<![\w.,/-])\d{10,11}x\d{1,6}\b"
 )
 GROUPS = re.compile(r"[+(\d](?<![\w.,/-].)(?=[\d ()./+-]{4,40}\d)")
+LOCAL = re.compile(r"[2-9]\d\d-\d{4}(?<![\w./-]........)(?![\w/-]|\.\d)")
+CALLED = re.compile(r"\b(?:call|reach|contact|(?:tele)?phone|text|page|ring|dial|notify|message|number)[^.\n]{0,50}$", re.I)
 NORTH_AMERICAN = re.compile(r"(?:\+?1[ .-]?|001[ .-])?(?:\([2-9]\d\d\)[ .-]?|[2-9]\d\d[.-])\d{3}[ .-]\d{4}(?:\D|$)")
 CODE = re.compile(r"\d[A-Za-z0-9]*(?:[-./_:][A-Za-z0-9]+)*")  # a code from its first digit on
 CODE_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{1,8}(?:[-_./][A-Za-z]{0,4}){0,2}$")
@@ -162,6 +164,9 @@ def find_phones(text: str) -> Iterator[Span]:
                 continue
             kind = "PHONE"
         yield Span(*match.span(), kind)
+    for match in LOCAL.finditer(text):  # without its area: contact the daughter at 555-0100
+        if CALLED.search(text, max(0, match.start() - 60), match.start()):
+            yield Span(*match.span(), "PHONE")
 
 
 def find_labelled(text: str) -> Iterator[Span]:

@@ -2,9 +2,11 @@
 
 import importlib
 import itertools
+import math
 import re
-from collections.abc import Iterable
-from functools import cache
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
 
 from diagnosis.phi.dates import NOW, shift, year_near, year_of, years_in
 from diagnosis.phi.keys import Key
@@ -55,6 +57,41 @@ def _list_of() -> dict[str, tuple[str, str]]:
     return where
 
 
+@cache
+def _endings() -> tuple[Counter, dict[tuple[str, str], Counter]]:
+    """How many names each list has, and how often each piece of a name stands in them."""
+    sizes, pieces = Counter(), {}
+    for place, names in _names().items():
+        sizes[place], pieces[place] = len(names), Counter(piece for name in names for piece in _pieces(name.lower()))
+    return sizes, pieces
+
+
+def _pieces(name: str) -> set[str]:
+    """A name's ends, of one to three letters, and its pairs of letters."""
+    return {f"{name[-n:]}$" for n in (1, 2, 3)} | {f"^{name[:2]}"} | {a + b for a, b in itertools.pairwise(name)}
+
+
+@lru_cache(100_000)
+def _like(plain: str, gender: str | None) -> tuple[str, str]:
+    """The list that a name which stands in none is most like (naive Bayes over its pieces, every list as likely); of `gender` where that is told."""
+    sizes, pieces = _endings()
+    wanted = [place for place in sizes if gender is None or place[1] == gender]
+    own = sorted(_pieces(plain))
+    every = sum(sizes.values())
+    usual = {p: (sum(counts[p] for counts in pieces.values()) + 1) / (every + 1) for p in own}  # short lists are smoothed by it
+    shares = {at: [(pieces[at][p] + 20 * usual[p]) / (sizes[at] + 20) for p in own] for at in wanted}
+    return max(wanted, key=lambda at: sum(map(math.log, shares[at])))
+
+
+def _list(plain: str, gender: str | None) -> tuple[str, str]:
+    """The list to choose from: the name's own, the other gender's where something says so, else the likeliest."""
+    place = _list_of().get(plain)
+    if place is None:
+        return _like(plain, gender)
+    other = (place[0], gender)
+    return other if gender and place[1] not in ("last", gender) and other in _names() else place
+
+
 RARE_ZIPS = frozenset("036 059 063 102 203 556 692 790 821 823 830 831 878 879 884 890 893".split())
 """First three digits of ZIP codes where 20,000 people or fewer live (Census 2000; HHS guidance on 45 CFR 164.514(b)(2)(i)(B))."""
 ZIP = re.compile(r"(\d{3})\d\d(?:-\d{4})?")
@@ -89,18 +126,21 @@ class Surrogates:
 
     def __init__(self, key: Key, max_date_shift_days: int, profile: str = "shifted"):
         self._key, self._max_days, self._profile = key, max_date_shift_days, profile
-        self._avoid = frozenset()
+        self._avoid, self._genders = frozenset(), {}
 
     def offset(self, patient: str) -> int:
         """Days that a patient's dates move by: 1 to the maximum, to or fro."""
         days, sign = divmod(self._key.number(patient, "date offset", ""), 2)
         return (1 + days % self._max_days) * (1 if sign else -1)
 
-    def replace(self, text: str, spans: list[Span], patient: str, others: Iterable[str] = ()) -> str:
-        """The text with every span replaced. Spans are in order and do not overlap.
+    def replace(
+        self, text: str, spans: list[Span], patient: str, others: Iterable[str] = (), genders: Mapping[str, str] = {}
+    ) -> str:
+        """The text with every span replaced. Spans are in order and do not overlap; `genders` are those told of first names.
 
         No replacement but of a date is the value of another span, or one of `others` (what else is known of the patient).
         """
+        self._genders = genders
         self._avoid = values(itertools.chain(others, (text[span.start : span.end] for span in spans)))
         years, result, place = years_in(text, spans), [], 0
         for span in spans:
@@ -137,7 +177,7 @@ class Surrogates:
         return self._scrambled(written, span.kind, _compact(written), patient)
 
     def _name(self, word: str, patient: str, kind: str) -> str:
-        """One word of a name: another of the same list (so of like gender and origin) where it stands in one."""
+        """One word of a name: another of the same list, or of the one that it is most like, so of like gender and origin."""
         plain = word.lower()
         possessive = re.search(r"['’]s$", word)
         if possessive:
@@ -148,7 +188,8 @@ class Surrogates:
             return self._scrambled(word, kind, plain, patient)
         if "-" in word:
             return "-".join(self._name(part, patient, kind) if part else "" for part in word.split("-"))
-        names = _names()[_list_of().get(plain, ("en_US", "last"))]
+        place = ("en_US", "last") if kind == "PLACE" else _list(plain, self._genders.get(plain))
+        names = _names()[place]
         for attempt in range(MAX_ATTEMPTS):
             chosen = names[self._key.number(patient, kind, plain, attempt) % len(names)]
             if chosen.lower() != plain and chosen.lower() not in self._avoid:
@@ -214,7 +255,9 @@ class Masks:
     def __init__(self, profile: str = "shifted", *, blank: bool = False):
         self._profile, self._blank = profile, blank
 
-    def replace(self, text: str, spans: list[Span], patient: str, others: Iterable[str] = ()) -> str:
+    def replace(
+        self, text: str, spans: list[Span], patient: str, others: Iterable[str] = (), genders: Mapping[str, str] = {}
+    ) -> str:
         """The text with every span replaced. Spans are in order and do not overlap."""
         years, result, place = years_in(text, spans)[1], [], 0
         for span in spans:
