@@ -1,5 +1,6 @@
 """Places smaller than a state: streets, cities, ZIP codes, hospitals and the like."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -109,19 +110,151 @@ FIELD = re.compile(
     r"F(?:acility|ACILITY)|L(?:ocation|OCATION)|S(?:ite|ITE|chool|CHOOL)|B(?:irthplace|IRTHPLACE)|Place of birth|PLACE OF BIRTH|E(?:mployer|MPLOYER)|"
     rf"P(?:harmacy|HARMACY))(?:\s(?:name|NAME|of birth|OF BIRTH))?\s?:\s{{0,3}}(?P<city>{CITY})"
 )
-INSTITUTION = re.compile(  # each alternative begins with a letter of its own: the search then skips to those letters
-    r"(?:Hospitals?|Medical Cent(?:er|re)|Health Cent(?:er|re)|Clinics?|Infirmary|Hospice|Health System|Healthcare|Medical Group|"
-    r"Nursing (?:Home|Facility|Center)|Rehab(?:ilitation)?(?: (?:Center|Hospital|Facility))?|Care (?:Center|Home)|Surgery Center|"
-    r"Cancer Center|Cancer Institute|Heart Institute|Eye Institute|Spine Institute|Kidney Institute|Liver Institute|Brain Institute|"
-    r"Vascular Institute|Orthopa?edic Institute|Institute|Health Services|Family (?:Practice|Medicine)|Pharmacy|Memorial|General|University|College|High School|"
-    r"Elementary|School|Assisted Living|Manor|Senior Living|Retirement (?:Home|Community)|Church|Shelter|Prison|Jail|County|Township|"
-    r"Airport|Dialysis(?: Center)?|Associates|Physicians|Group|PLC|LLC|Inc|Ltd|Corp|and Sons|Behavioral Health|Skilled Nursing|Urgent Care|Pediatrics|"
-    r"Dental|Women['’]s Center|Imaging|Hospital District|School District|(?:Public )?Schools|Academy|Seminary|Preschool|Transit(?: Authority)?|Authority|"
-    r"(?:District|Superior|Family|Circuit|Municipal|Probate) Court|Police(?: Department)?|Fire(?: Department| Rescue)?|Sheriff|Law Firm|Gazette|Times|Herald|"
-    r"PD|EMS|Brewing(?: Company)?|Landscaping|Hardware|Foundry|Farms?|Auto(?: Body| Repair)?|Realty|Parks and Recreation|Plumbing|Trucking|Construction|Roofing|"
-    r"Electric|Bakery|Foods|Motors|Industries|Enterprises|Logistics|Insurance|Works|Company|Brothers|Bank|Library|Hotel|Market|Grocery|Store|Textiles|"
-    r"Manufacturing|Steel|Mills?|Shipyard|Mines?|Airlines|Freight|Partners|Sons)(?<![a-z]-)\b"
-    r"(?:[ ](?:of[ ])?(?:Hospital|Medical Center)\b)?"
+TYPES = (
+    "Hospital|Hospitals|Medical Center|Medical Centre|Health Center|Health Centre|Clinic|Clinics|Infirmary|Hospice|Health System|Healthcare|"
+    "Medical Group|Nursing Home|Nursing Facility|Nursing Center|Rehab|Rehab Center|Rehab Hospital|Rehab Facility|Rehabilitation|Rehabilitation Center|"
+    "Rehabilitation Hospital|Rehabilitation Facility|Care Center|Care Home|Surgery Center|Cancer Center|Cancer Institute|Heart Institute|Eye Institute|"
+    "Spine Institute|Kidney Institute|Liver Institute|Brain Institute|Vascular Institute|Orthopedic Institute|Orthopaedic Institute|Institute|"
+    "Health Services|Family Practice|Family Medicine|Pharmacy|Memorial|General|University|College|High School|Elementary|School|Assisted Living|Manor|"
+    "Senior Living|Retirement Home|Retirement Community|Church|Shelter|Prison|Jail|County|Township|Airport|Dialysis|Dialysis Center|Associates|"
+    "Physicians|Group|PLC|LLC|Inc|Ltd|Corp|and Sons|Behavioral Health|Skilled Nursing|Urgent Care|Pediatrics|Dental|Women's Center|Women’s Center|"
+    "Imaging|Hospital District|School District|Schools|Public Schools|Academy|Seminary|Preschool|Transit|Transit Authority|Authority|District Court|"
+    "Superior Court|Family Court|Circuit Court|Municipal Court|Probate Court|Police|Police Department|Fire|Fire Department|Fire Rescue|Sheriff|"
+    "Law Firm|Gazette|Times|Herald|PD|EMS|Brewing|Brewing Company|Landscaping|Hardware|Foundry|Farm|Farms|Auto|Auto Body|Auto Repair|Realty|"
+    "Parks and Recreation|Plumbing|Trucking|Construction|Roofing|Electric|Bakery|Foods|Motors|Industries|Enterprises|Logistics|Insurance|Works|Company|"
+    "Brothers|Bank|Library|Hotel|Market|Grocery|Store|Textiles|Manufacturing|Steel|Mill|Mills|Shipyard|Mine|Mines|Airlines|Freight|Partners|Sons"
+).split("|")
+INSTITUTION = re.compile(
+    rf"(?:{'|'.join(sorted(TYPES, key=len, reverse=True))})(?<![a-z]-)\b(?:[ ](?:of[ ])?(?:Hospital|Medical Center)\b)?"
+)
+INSTITUTION_NAME = re.compile(
+    rf"(?<![\w'’.-])(?:(?:da|das|de|do|dos|van|von|der|den|la|las|los|le|di)[ ]){{0,2}}(?:(?:St|Mt)\.[ ])?{CAPITALISED}"
+    rf"(?:,?[ ](?:of|and|the|&|de|for)(?=[ ][{UPPER}])|,?[ -](?:Ste?\.[ ])?{CAPITALISED}){{0,6}}[ ]$"
+)
+CLEAR_TYPES = ("hospital", "hospitals", "medical center", "medical centre", "infirmary")
+HOUSES = (
+    "pd",
+    "ems",
+    "police",
+    "police department",
+    "fire department",
+    "school district",
+    "transit authority",
+    "parks and recreation",
+    "gazette",
+    "high school",
+    "court",
+    "urgent care",
+    "skilled nursing",
+    "brewing company",
+    "law firm",
+    "farms",
+    "hardware",
+    "institute",
+    "rehabilitation center",
+    "rehab center",
+    "nursing home",
+    "nursing center",
+    "rehabilitation",
+    "manor",
+    "hospice",
+)
+GENERIC = frozenset(
+    """the a an this that our your his her at in to from of and for outside local day children childrens children's rehab rehabilitation
+    psychiatric general community state county mental acute long term care primary teaching tertiary referring emergency city
+    district regional area same another any other no public private surgical medical veterans veteran's va night inpatient outpatient
+    ambulatory urgent pain wound heart failure memory diabetes cancer women women's eye dental transplant stroke trauma specialty
+    family internal medicine surgery cardiology oncology neurology anticoagulation coumadin travel sleep foot home health
+    nursing skilled birth maternity clinic patient patient's hospital admission discharge admitting brief course during prior
+    current history center high school elementary middle university community post pre per dr mr mrs ms
+    dialysis new old main large small general attending interval past final hospice visit name""".split()
+)
+NOT_CITIES = (
+    STATES - {"york"} | COUNTRIES | PEOPLES | WEEKDAYS | NEVER | frozenset(
+        "assisted independent group nursing skilled senior home room bed floor apartment house rehab section term unit long short extended "
+        "adult foster hospice shelter hospital homeless memory".split()
+    )
+)  # fmt: skip
+NOT_EMPLOYERS = frozenset(
+    "er icu or emergency department physical therapy therapist occupational speech information technology human resources customer service "
+    "sales retail construction security social dr mr mrs ms i and of ed pt ot rn lpn cna it hr".split()
+)
+FIRST_OF_CITY = frozenset("new north south east west lake port saint st fort mount san santa los las el la".split())
+
+
+@cache
+def _towns() -> frozenset[str]:
+    return frozenset(line for line in TOWNS.read_text("utf-8").splitlines() if not line.startswith("#"))
+
+
+@cache
+def _towns_first() -> frozenset[str]:
+    return frozenset(re.match(r"[^\W\d_]+", town)[0] for town in _towns())
+
+
+def _town_end(text: str, start: int) -> int:
+    """Where a town of the list ends that begins at `start` (the longest of up to three words), `start` where none does."""
+    end, found = start, start
+    for _ in range(3):
+        word = TOWN_WORD.match(text, end + (end > start))
+        if not word or (end > start and text[end] != " "):
+            break
+        end = word.end()
+        if text[start:end] in _towns():
+            found = end
+    return found
+
+
+# Rocky Mount, Rapid City, Eureka Springs; St. Louis, Old Lyme, Cape Girardeau: behind a small word or a comma.
+TAILS = (
+    "City Springs Falls Beach Rapids Lake Lakes Creek Grove Hills Heights Valley Bluff Bluffs Harbor Island Islands Junction Ridge Rock Fork Forks Forge "
+    "Mills Ferry Haven Mount Mountain Landing Bay Prairie Plains Shores Township Village"
+).split()
+HEADS = (
+    "St Ste Saint Sainte Ft Fort Port Mt Mount San Santa Los Las El Cape Baton Coeur Des Palm Old Big Little Bay Sault East West North South".split()
+)
+PAIR = re.compile(
+    rf"(?<=[a-z,] )(?:[{UPPER}](?:{LETTER})+ (?:{'|'.join(TAILS)})"
+    rf"|(?:(?:Bay |Sault |East |West |North |South )?S(?:ain)?te?\.?|Ft\.?|Fort|Port|Mt\.?|Mount|San|Santa|Los|Las|El|Cape|Baton|Coeur|Des|Palm|Old|"
+    rf"Big|Little|Bay) (?P<second>{CAPITALISED}))\b(?![a-z'’-])"
+)
+CAPITAL = re.compile(rf"[{UPPER}](?<!\w.)(?:{LETTER})+")
+TYPE_WORDS = frozenset(re.split("[ '’]", type)[0] for type in TYPES)
+PAIR_WORDS = frozenset(TAILS + HEADS)
+ON = re.compile(rf"\s(in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?=[{UPPER}]|the\s[{UPPER}c-v])")
+RESIDENCE_PIECES = (
+    "iv esid orn rans eferred ov ative aised rew ravel trip visit elocat returned flown riginally home".split()
+)
+EMPLOYED_PIECES = "ork mploye ob etired olunteer".split()
+HOME = re.compile(r"(?:liv|resid|born|mov|native|raised|grew|relocat|originally)", re.I)
+EMPLOYED = re.compile(
+    rf"\b(?:[Ww]ork(?:s|ed|ing)?|[Ee]mployed|[Ee]mployee|[Jj]ob|[Rr]etired|[Vv]olunteers?)\s{{1,2}}(?:[a-z-]{{2,14}}\s){{0,4}}?(?:at|for|by|from|of|in)\s(?:the\s)?"
+    rf"(?P<city>{CITY}(?:[ ](?:&|and|of)[ ]{CITY})?)"
+)
+WITHIN = re.compile(
+    rf"in (?<!\win )(?P<city>[{UPPER}][a-z](?:{LETTER})+(?: [{UPPER}][a-z](?:{LETTER})+)?)(?=[ ,.;)\n])(?! [{UPPER}])"
+)
+FIELD = re.compile(
+    r"(?:C(?:ity|ITY|ounty|OUNTY|linic|LINIC|hurch)|town|T(?:own|OWN)|A(?:ddress|DDRESS)|R(?:esidence|ESIDENCE)|H(?:ospital|OSPITAL|ometown|OMETOWN)|"
+    r"F(?:acility|ACILITY)|L(?:ocation|OCATION)|S(?:ite|ITE|chool|CHOOL)|B(?:irthplace|IRTHPLACE)|Place of birth|PLACE OF BIRTH|E(?:mployer|MPLOYER)|"
+    rf"P(?:harmacy|HARMACY))(?:\s(?:name|NAME|of birth|OF BIRTH))?\s?:\s{{0,3}}(?P<city>{CITY})"
+)
+TYPES = (
+    "Hospital|Hospitals|Medical Center|Medical Centre|Health Center|Health Centre|Clinic|Clinics|Infirmary|Hospice|Health System|Healthcare|"
+    "Medical Group|Nursing Home|Nursing Facility|Nursing Center|Rehab|Rehab Center|Rehab Hospital|Rehab Facility|Rehabilitation|Rehabilitation Center|"
+    "Rehabilitation Hospital|Rehabilitation Facility|Care Center|Care Home|Surgery Center|Cancer Center|Cancer Institute|Heart Institute|Eye Institute|"
+    "Spine Institute|Kidney Institute|Liver Institute|Brain Institute|Vascular Institute|Orthopedic Institute|Orthopaedic Institute|Institute|"
+    "Health Services|Family Practice|Family Medicine|Pharmacy|Memorial|General|University|College|High School|Elementary|School|Assisted Living|Manor|"
+    "Senior Living|Retirement Home|Retirement Community|Church|Shelter|Prison|Jail|County|Township|Airport|Dialysis|Dialysis Center|Associates|"
+    "Physicians|Group|PLC|LLC|Inc|Ltd|Corp|and Sons|Behavioral Health|Skilled Nursing|Urgent Care|Pediatrics|Dental|Women's Center|Women’s Center|"
+    "Imaging|Hospital District|School District|Schools|Public Schools|Academy|Seminary|Preschool|Transit|Transit Authority|Authority|District Court|"
+    "Superior Court|Family Court|Circuit Court|Municipal Court|Probate Court|Police|Police Department|Fire|Fire Department|Fire Rescue|Sheriff|"
+    "Law Firm|Gazette|Times|Herald|PD|EMS|Brewing|Brewing Company|Landscaping|Hardware|Foundry|Farm|Farms|Auto|Auto Body|Auto Repair|Realty|"
+    "Parks and Recreation|Plumbing|Trucking|Construction|Roofing|Electric|Bakery|Foods|Motors|Industries|Enterprises|Logistics|Insurance|Works|Company|"
+    "Brothers|Bank|Library|Hotel|Market|Grocery|Store|Textiles|Manufacturing|Steel|Mill|Mills|Shipyard|Mine|Mines|Airlines|Freight|Partners|Sons"
+).split("|")
+INSTITUTION = re.compile(
+    rf"(?:{'|'.join(sorted(TYPES, key=len, reverse=True))})(?<![a-z]-)\b(?:[ ](?:of[ ])?(?:Hospital|Medical Center)\b)?"
 )
 INSTITUTION_NAME = re.compile(
     rf"(?<![\w'’.-])(?:(?:da|das|de|do|dos|van|von|der|den|la|las|los|le|di)[ ]){{0,2}}(?:(?:St|Mt)\.[ ])?{CAPITALISED}"
@@ -204,8 +337,7 @@ PAIR = re.compile(
     rf"\b(?![a-z'’-])"
 )
 ON = re.compile(rf"(?: (?:of |and |& ?)?[{UPPER}](?:{LETTER}|['’])+)+")
-LONE_TOWN = re.compile(rf"[a-z](?<![^\s(/].) (?=[{UPPER}][a-z])|[a-z](?<=[a-z].),? (?=[{UPPER}][a-z])")
-WORD_BEFORE = re.compile(r"(?:^|[^\w'’-])([a-z]+)$")  # and no name of which the town is the rest
+WORD_BEFORE = re.compile(r"(?:^|[^\w'’-])([a-z]+),? $")  # and no name of which the town is the rest
 
 
 def _town(text: str, start: int) -> Iterator[Span]:
@@ -249,10 +381,13 @@ def find_places(text: str) -> Iterator[Span]:
             1
         ].lower() in COUNTRIES:
             yield Span(*match.span(), "PLACE")
-    for match in INSTITUTION.finditer(text):
-        name = INSTITUTION_NAME.search(text, max(0, match.start() - 70), match.start())
-        if name:
-            yield from _institution(text, name, match)
+    capitals = list(CAPITAL.finditer(text))
+    for match in capitals:
+        if match[0] in TYPE_WORDS:
+            yield from _institution(text, match.start())
+    if "and Sons" in text:
+        for match in re.finditer("and Sons", text):
+            yield from _institution(text, match.start())
     for match in STATE.finditer(text):
         before = CITY_BEFORE.search(text, max(0, match.start() - 50), match.start())
         if before:
@@ -271,13 +406,17 @@ def find_places(text: str) -> Iterator[Span]:
             if end > preposition.end() and not MEDICAL_AFTER.match(text, end) and not _goes_on(text, end):
                 found.append(Span(preposition.end(), end, "PLACE"))
         yield from sorted(found, key=lambda span: -span.end)  # Carson City before Carson
-    for match in PAIR.finditer(text):
-        if match[0].split()[0].lower() not in GENERIC - {"old"} and not _plain_english(match["second"]) and not STATE_ALONE.fullmatch(match[0]) and not MEDICAL_AFTER.match(text, match.end()):
-            yield Span(*match.span(), "PLACE")
-    for match in LONE_TOWN.finditer(text):
-        word = WORD_BEFORE.search(text, max(0, match.start() - 20), match.start() + 1)
-        if word and word[1] != "of":  # plaster of Paris
-            yield from _town(text, match.end())
+    for before, word in itertools.pairwise([None, *capitals]):
+        if word[0] in PAIR_WORDS:
+            match = PAIR.match(text, word.start()) or (before and PAIR.match(text, before.start()))
+            if match and match[0].split()[0].lower() not in GENERIC - {"old"} and not _plain_english(match["second"]):
+                if not STATE_ALONE.fullmatch(match[0]) and not MEDICAL_AFTER.match(text, match.end()):
+                    yield Span(*match.span(), "PLACE")
+    for word in capitals:
+        if word[0] in _towns_first() and word[0].istitle():
+            before = WORD_BEFORE.search(text, max(0, word.start() - 22), word.start())
+            if before and before[1] != "of":  # plaster of Paris
+                yield from _town(text, word.start())
     for pattern in (FIELD, WITHIN):
         for match in pattern.finditer(text):
             if pattern is not WITHIN or not MEDICAL_AFTER.match(text, match.end()):
@@ -360,8 +499,12 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _institution(text: str, name: re.Match, match: re.Match) -> Iterator[Span]:
-    """The institution, unless its name says only what kind it is ("Pain Clinic", "Outside Hospital")."""
+def _institution(text: str, start: int) -> Iterator[Span]:
+    """The institution whose type stands there, unless its name says only what kind it is ("Pain Clinic", "Outside Hospital")."""
+    match = INSTITUTION.match(text, start)
+    name = INSTITUTION_NAME.search(text, max(0, start - 70), start) if match and text[start - 1 : start] == " " else None
+    if not name:
+        return
     words, end = list(re.finditer(r"\S+", name[0])), match.end()
     if text[end : end + 1] == " " and (more := INSTITUTION.match(text, end + 1)):
         end = more.end()  # Steel Works
