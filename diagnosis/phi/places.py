@@ -17,6 +17,7 @@ from diagnosis.phi.names import (
     WEEKDAYS,
     common,
     drug_or_eponym,
+    places_of,
 )
 from diagnosis.phi.spans import Span
 
@@ -385,9 +386,8 @@ def find_places(text: str) -> Iterator[Span]:
     for match in capitals:
         if match[0] in TYPE_WORDS:
             yield from _institution(text, match.start())
-    if "and Sons" in text:
-        for match in re.finditer("and Sons", text):
-            yield from _institution(text, match.start())
+    for place in places_of("and Sons", text):
+        yield from _institution(text, place)
     for match in STATE.finditer(text):
         before = CITY_BEFORE.search(text, max(0, match.start() - 50), match.start())
         if before:
