@@ -44,7 +44,9 @@ PHONE = re.compile(
 )
 GROUPS = re.compile(r"[+(\d](?<![\w.,/-].)(?=[\d ()./+-]{4,40}\d)")
 LOCAL = re.compile(r"[2-9]\d\d-\d{4}(?<![\w./-]........)(?![\w/-]|\.\d)")
-CALLED = re.compile(r"\b(?:call|reach|contact|(?:tele)?phone|text|page|ring|dial|notify|message|number)[^.\n]{0,50}$", re.I)
+CALLED = re.compile(
+    r"\b(?:call|reach|contact|(?:tele)?phone|text|page|ring|dial|notify|message|number)[^.\n]{0,50}$", re.I
+)
 NORTH_AMERICAN = re.compile(r"(?:\+?1[ .-]?|001[ .-])?(?:\([2-9]\d\d\)[ .-]?|[2-9]\d\d[.-])\d{3}[ .-]\d{4}(?:\D|$)")
 CODE = re.compile(r"\d[A-Za-z0-9]*(?:[-./_:][A-Za-z0-9]+)*")  # a code from its first digit on
 CODE_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{1,8}(?:[-_./][A-Za-z]{0,4}){0,2}$")

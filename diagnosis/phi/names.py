@@ -28,7 +28,9 @@ def _class(test) -> str:
 MARK = _class(lambda c: unicodedata.category(c) in ("Mn", "Mc"))
 UPPER = _class(lambda c: c.isalpha() and not c.islower())  # capitals, and letters of scripts that have none
 LETTER = rf"[^\W\d_]|[{MARK}]"
-PARTICLES = "de del della di da das do dos du la las los le van von der den ter ten zu bin ibn al el abu y e san st".split()
+PARTICLES = (
+    "de del della di da das do dos du la las los le van von der den ter ten zu bin ibn al el abu y e san st".split()
+)
 LOWERED = r"D(?:[aei]|os?|as|el) [a-zà-ž]{4,}"  # Da costa, as some forms write it
 WORD = rf"(?:[{UPPER}][.](?![\w])|{LOWERED}|(?:[dlDLO]['’])?[{UPPER}](?:{LETTER})*(?:['’‘ʻ-](?:{LETTER})+){{0,3}})"
 SMALL = "a an na 't".split()  # between the words of Mac an Bhaird, van 't Hof
@@ -39,7 +41,8 @@ PARTICLES_BEFORE = re.compile(
     r"(?<![\w'’-])(?:(?:van 't|van|von|de|der|den|del|della|di|da|das|dos|du|la|las|los|le|ter|ten|bin|ibn|al|el|abu) ){1,2}$"
 )
 PARTICLE_ENDS = frozenset(
-    particle[-1] for particle in "van 't von de der den del della di da das dos du la las los le ter ten bin ibn al el abu".split()
+    particle[-1]
+    for particle in "van 't von de der den del della di da das dos du la las los le ter ten bin ibn al el abu".split()
 )
 PIECE = re.compile(rf"{JOINT}(?=[ \t])|{WORD}")
 FORM_NAME = re.compile(
@@ -138,7 +141,10 @@ MEDICAL_AFTER = re.compile(
     r"variant|technique|approach|procedures?|pupil|halo|frame|(?:was |is )?(?:negative|positive|equivocal|nodes)|exercises?|diet|curve|sheath|knife|osteotomy|prosthesis|implant|valve|catheterization)\b",
     re.I,
 )
-DOSE_AFTER = re.compile(r"[ -]?\(?\d+(?:[.,]\d+)?(?:[ -/]\d+)? ?(?:mg|mcg|ml|cc|g|units?|u|meq|%|tab|puff|mm|cm|mm|fr)|,? (?:p\.?o\.?|IV|IM|q\.?d|b\.?i\.?d|t\.?i\.?d|p\.?r\.?n|q\d|MDI|XR|SR|ER|XL|CR|DS)\b", re.I)
+DOSE_AFTER = re.compile(
+    r"[ -]?\(?\d+(?:[.,]\d+)?(?:[ -/]\d+)? ?(?:mg|mcg|ml|cc|g|units?|u|meq|%|tab|puff|mm|cm|mm|fr)|,? (?:p\.?o\.?|IV|IM|q\.?d|b\.?i\.?d|t\.?i\.?d|p\.?r\.?n|q\d|MDI|XR|SR|ER|XL|CR|DS)\b",
+    re.I,
+)
 STATES = frozenset(
     "alabama alaska arizona arkansas california colorado connecticut delaware florida georgia hawaii idaho illinois indiana iowa "
     "kansas kentucky louisiana maine maryland massachusetts michigan minnesota mississippi missouri montana nebraska nevada ohio "
@@ -256,8 +262,7 @@ def common(word: str) -> bool:
         return common(word.split()[1])
     parts = [part for part in word.split("-") if part]
     return len(parts) > 1 and (
-        len(parts[0]) == 1
-        or all(part in lower or part in terms or part in NEVER for part in parts)
+        len(parts[0]) == 1 or all(part in lower or part in terms or part in NEVER for part in parts)
     )
 
 
@@ -310,7 +315,9 @@ ROLES = frozenset(
     "claimant plaintiff defendant inmate proband donor recipient caller informant witness director secretary receptionist optometrist nutritionist "
     "walker driver tenant landlord landlady stepmother stepfather superintendent conductor captain".split()
 )
-SWORN = frozenset("officer detective deputy trooper sheriff judge chaplain pastor coach".split())  # titles, before a name
+SWORN = frozenset(
+    "officer detective deputy trooper sheriff judge chaplain pastor coach".split()
+)  # titles, before a name
 SPECIALIST = re.compile(r"(?:olog|iatr|opath|ician|esthet)ists?$")
 NAME_FIELDS = frozenset("name names surname firstname lastname".split())
 SIGNING = frozenset("sincerely regards yours truly respectfully".split())
@@ -331,8 +338,12 @@ RELATION_GAP = re.compile(r"\s{1,4}|,\s{1,2}|\s\(")
 WORD_BEFORE_INITIAL = re.compile(r"[a-z]{5}\s$")
 SIGN_OFF = re.compile(r"(?:/s/|--|—|~)\s?$")
 WITHIN_SENTENCE = re.compile(r"[a-z,] $|[(/]$")
-ACTS = re.compile(r" (?:was|is|has|had|and|will|can|remains|agreed|agrees|phoned|called|came|graduated|asked|went|lives|works|wants|did|does|would)\b")
-NOT_ALONE = frozenset("will good white french small cook".split())  # written with a capital within sentences, and no names
+ACTS = re.compile(
+    r" (?:was|is|has|had|and|will|can|remains|agreed|agrees|phoned|called|came|graduated|asked|went|lives|works|wants|did|does|would)\b"
+)
+NOT_ALONE = frozenset(
+    "will good white french small cook".split()
+)  # written with a capital within sentences, and no names
 LAST_WORDS = re.compile(r"[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ'’-]*")
 SENTENCE_START = re.compile(r"(?:^|[.!?:;]\s+|\n\s*|[-*•]\s+|\d[.)]\s*)$")
 
@@ -492,7 +503,10 @@ def _in_run(text: str, words: list[Word], strength: int) -> Iterator[Name]:
     while place < len(words):
         announces = words[place].plain in RELATIONS or _role(words[place].plain)
         if announces and strength < 2 and not (strength and place + 1 == len(words) and words[place].text.istitle()):
-            strength, place = 2 if words[place].plain in SWORN and words[place].text.istitle() else max(strength, 1), place + 1
+            strength, place = (
+                2 if words[place].plain in SWORN and words[place].text.istitle() else max(strength, 1),
+                place + 1,
+            )
             continue
         if words[place].plain in TITLES and len(words[place].text) > 1:
             weak = words[place].plain in WEAK_TITLES
@@ -572,7 +586,13 @@ def _name_end(words: list[Word], place: int, strength: int, capitals: bool) -> i
 def _unknown(written: str) -> bool:
     """Whether a word with a capital has no other known use: then it is a name until something shows that it is none."""
     plain = _plain(written)
-    if _role(plain) or len(plain) < (3 if plain.isascii() else 2) or common(plain) or MEDICAL_ENDING.search(plain) or set(plain) <= {"x"}:
+    if (
+        _role(plain)
+        or len(plain) < (3 if plain.isascii() else 2)
+        or common(plain)
+        or MEDICAL_ENDING.search(plain)
+        or set(plain) <= {"x"}
+    ):
         return False
     if plain in ALSO_NAMES and doubtful(plain):
         return False
@@ -580,6 +600,26 @@ def _unknown(written: str) -> bool:
     if bare.isupper():
         return len(bare) > 4 or not bare.isascii()
     return bare.istitle() or not bare.isascii() or " " in bare or bool(SCOTTISH.match(bare))
+
+
+def _swapped(word: str) -> list[str]:
+    return [word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(len(word) - 1)]
+
+
+LONGEST_WORD = 30  # of those whose misspellings are looked for
+
+
+@lru_cache(100_000)
+def _misspelt(plain: str) -> bool:
+    """Whether two letters of a known word are swapped, or one of a long word lost: Posiitve, Tranferred."""
+    lower = _lexicon()[0]
+    if len(plain) > LONGEST_WORD:
+        return False
+    if len(plain) > 4 and any(word in lower for word in _swapped(plain)):
+        return True
+    return len(plain) > 5 and any(
+        plain[:i] + c + plain[i:] in lower for i in range(len(plain) + 1) for c in "abcdefghijklmnopqrstuvwxyz"
+    )
 
 
 def _unknown_end(text: str, words: list[Word], place: int) -> int:
@@ -608,6 +648,9 @@ def _unknown_end(text: str, words: list[Word], place: int) -> int:
         plain = words[place].plain
         alone = within and plain in ALSO_NAMES and plain not in CALENDAR and plain not in NOT_ALONE
         unknown = end if alone or plain in GIVEN and plain not in CALENDAR and ACTS.match(text, words[place].end) else 0
+    slip = unknown == place + 1 and not within and _misspelt(words[place].plain)  # where a sentence begins
+    if slip and not ACTS.match(text, words[place].end):
+        return 0
     if not unknown or MEDICAL_AFTER.match(text, words[end - 1].end) or DOSE_AFTER.match(text, words[end - 1].end):
         return 0
     if len(words) > end - place and all(word.text.isupper() for word in words):

@@ -211,9 +211,7 @@ TAILS = (
     "City Springs Falls Beach Rapids Lake Lakes Creek Grove Hills Heights Valley Bluff Bluffs Harbor Island Islands Junction Ridge Rock Fork Forks Forge "
     "Mills Ferry Haven Mount Mountain Landing Bay Prairie Plains Shores Township Village"
 ).split()
-HEADS = (
-    "St Ste Saint Sainte Ft Fort Port Mt Mount San Santa Los Las El Cape Baton Coeur Des Palm Old Big Little Bay Sault East West North South".split()
-)
+HEADS = "St Ste Saint Sainte Ft Fort Port Mt Mount San Santa Los Las El Cape Baton Coeur Des Palm Old Big Little Bay Sault East West North South".split()
 PAIR = re.compile(
     rf"(?<=[a-z,] )(?:[{UPPER}](?:{LETTER})+ (?:{'|'.join(TAILS)})"
     rf"|(?:(?:Bay |Sault |East |West |North |South )?S(?:ain)?te?\.?|Ft\.?|Fort|Port|Mt\.?|Mount|San|Santa|Los|Las|El|Cape|Baton|Coeur|Des|Palm|Old|"
@@ -351,7 +349,7 @@ def _town(text: str, start: int) -> Iterator[Span]:
     on = ON.match(text, end)
     if on and _goes_on(text, end) and on[0].count(" ") == 1:
         return
-    yield Span(start, on.end() if on and not on[0].split()[0].lower() in NEVER | WEEKDAYS else end, "PLACE")
+    yield Span(start, on.end() if on and on[0].split()[0].lower() not in NEVER | WEEKDAYS else end, "PLACE")
 
 
 def find_places(text: str) -> Iterator[Span]:
@@ -409,9 +407,14 @@ def find_places(text: str) -> Iterator[Span]:
     for before, word in itertools.pairwise([None, *capitals]):
         if word[0] in PAIR_WORDS:
             match = PAIR.match(text, word.start()) or (before and PAIR.match(text, before.start()))
-            if match and match[0].split()[0].lower() not in GENERIC - {"old"} and not _plain_english(match["second"]):
-                if not STATE_ALONE.fullmatch(match[0]) and not MEDICAL_AFTER.match(text, match.end()):
-                    yield Span(*match.span(), "PLACE")
+            if (
+                match
+                and match[0].split()[0].lower() not in GENERIC - {"old"}
+                and not _plain_english(match["second"])
+                and not STATE_ALONE.fullmatch(match[0])
+                and not MEDICAL_AFTER.match(text, match.end())
+            ):
+                yield Span(*match.span(), "PLACE")
     for word in capitals:
         if word[0] in _towns_first() and word[0].istitle():
             before = WORD_BEFORE.search(text, max(0, word.start() - 22), word.start())
@@ -502,7 +505,9 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 def _institution(text: str, start: int) -> Iterator[Span]:
     """The institution whose type stands there, unless its name says only what kind it is ("Pain Clinic", "Outside Hospital")."""
     match = INSTITUTION.match(text, start)
-    name = INSTITUTION_NAME.search(text, max(0, start - 70), start) if match and text[start - 1 : start] == " " else None
+    name = (
+        INSTITUTION_NAME.search(text, max(0, start - 70), start) if match and text[start - 1 : start] == " " else None
+    )
     if not name:
         return
     words, end = list(re.finditer(r"\S+", name[0])), match.end()

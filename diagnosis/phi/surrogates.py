@@ -78,7 +78,9 @@ def _like(plain: str, gender: str | None) -> tuple[str, str]:
     wanted = [place for place in sizes if gender is None or place[1] == gender]
     own = sorted(_pieces(plain))
     every = sum(sizes.values())
-    usual = {p: (sum(counts[p] for counts in pieces.values()) + 1) / (every + 1) for p in own}  # short lists are smoothed by it
+    usual = {
+        p: (sum(counts[p] for counts in pieces.values()) + 1) / (every + 1) for p in own
+    }  # short lists are smoothed by it
     shares = {at: [(pieces[at][p] + 20 * usual[p]) / (sizes[at] + 20) for p in own] for at in wanted}
     return max(wanted, key=lambda at: sum(map(math.log, shares[at])))
 
