@@ -146,6 +146,7 @@ ALLOWED = {
     "audit_data": {"transformers"},  # for a tokenizer that is a vocabulary alone
     # Within functions that are called where a detector is asked for; tests/test_phi_model.py sees to it.
     "finetune_detector": {"torch", "transformers", "peft"},
+    "finetune_spans": {"torch", "transformers", "peft"},
     "deidentify": {"torch", "transformers"},
     "rebalance": {"imblearn", "sklearn"},
     "finetune": {"torch", "transformers", "peft", "datasets", "accelerate", "sklearn"},

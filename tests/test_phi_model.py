@@ -26,7 +26,7 @@ from diagnosis.phi_model.carriers import sentence
 from diagnosis.phi_model.examples import PARTS, deal, invented
 from diagnosis.phi_model.inference import LABELS, Detector, beside, load_detector, spans_of
 from diagnosis.phi_model.training import load_tagger, tags, threshold_for
-from diagnosis.phi_model.windows import windows, words_of
+from diagnosis.spans.windows import windows, words_of
 from diagnosis.synthetic import identities, note_text
 
 NOTES, GOLD, DETECTOR = Path("data/notes.parquet"), Path("data/gold_spans.parquet"), Path("models/detector")
