@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from diagnosis.disclosure import rounded
 from diagnosis.errors import UserError, run
 from diagnosis.files import sha256, write_json, written_aside
 from diagnosis.notes import read_metadata
@@ -73,7 +74,7 @@ def finetune(params: FinetuneSpansParams) -> None:
             "base_sha256": sha256(BASE),
         })  # fmt: skip
     notes = {shard: len(own) for shard, own in shards.items()}
-    write_json(METRICS, {"enabled": True, "task": params.task, "notes": notes, **metrics})
+    write_json(METRICS, rounded({"enabled": True, "task": params.task, "notes": notes, **metrics}))
 
 
 def find_entities(params: FinetuneSpansParams, shards: dict, kinds: list[str], device):
@@ -96,7 +97,7 @@ def find_entities(params: FinetuneSpansParams, shards: dict, kinds: list[str], d
     loss = train(model, examples, entities.collator(model, tokenizer), **schedule(params))
 
     lexicon = entities.Lexicon(texts["train"], gold["train"])
-    metrics = {"train": {"loss": round(loss, 6)}}
+    metrics = {"train": {"loss": loss}}
     for shard in ("validation", "test"):
         found = {
             "model": entities.find(model, tokenizer, texts[shard], labels, params.max_tokens),
@@ -128,7 +129,7 @@ def answer_questions(params: FinetuneSpansParams, shards: dict, kinds: list[str]
     examples = answers.examples(tokenizer, questions["train"], texts["train"], params.max_tokens)
     loss = train(model, examples, answers.collator(model, tokenizer), **schedule(params))
 
-    metrics = {"train": {"loss": round(loss, 6)}}
+    metrics = {"train": {"loss": loss}}
     for shard in ("validation", "test"):
         given = answers.answer(model, tokenizer, questions[shard], texts[shard], params.max_tokens)
         gold = [[texts[shard][q.note][s.start : s.end] for s in q.answers] for q in questions[shard]]
