@@ -103,7 +103,7 @@ def test_ingest_and_deidentify_hand_on_the_annotations_of_a_table(stage, folder)
 
     (table / "more.csv").write_text("x\n")
     code, error = stage("ingest", own)
-    assert code == 1 and "holds 2 files" in error and "annotations.csv" in error
+    assert code == 1 and "a folder with 2 files" in error and "annotations.csv" in error
 
 
 def test_an_annotation_outside_its_note_stops_ingest(folder):

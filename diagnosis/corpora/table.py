@@ -106,7 +106,7 @@ def _only_table(folder: Path) -> Path:
     files = sorted(each for each in folder.iterdir() if each.is_file() and each.name not in (ANNOTATIONS, ".gitignore"))
     if len(files) != 1:
         raise UserError(
-            f"{folder} holds {len(files)} files: let ingest.path be your table, or a folder with it and {ANNOTATIONS} alone"
+            f"{folder} is a folder with {len(files)} files: let ingest.path be your table, or a folder with it and {ANNOTATIONS} alone"
         )
     return files[0]
 
