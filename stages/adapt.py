@@ -60,9 +60,9 @@ def adapt(params: AdaptParams) -> None:
     from diagnosis.corpora.near_duplicates import fingerprint, words
     from diagnosis.data_use import DataUse, strictest
     from diagnosis.notes import read_metadata
+    from diagnosis.pretraining import training
     from diagnosis.pretraining.blocks import MaskedBlocks, TokenFile
     from diagnosis.pretraining.texts import HeldOut, dealt, literature, open_literature, texts_of
-    from diagnosis.pretraining.training import load_masked, masked_loss, train
     from diagnosis.training.checkpoints import training_key
     from diagnosis.training.device import check_precision, out_of_memory_explained, prepare_device
     from diagnosis.training.model import save_model
@@ -72,7 +72,7 @@ def adapt(params: AdaptParams) -> None:
     device = prepare_device(params.threads)
     check_precision(params.precision, device, "adapt")
     transformers.set_seed(params.seed)
-    model, tokenizer = load_masked(BASE, params.max_tokens)
+    model, tokenizer = training.load_masked(BASE, params.max_tokens)
     corpora = open_literature(LITERATURE)
     terms = [DataUse.of(corpus.data_use) for corpus in corpora.values()]
     if params.train_notes:
@@ -110,15 +110,15 @@ def adapt(params: AdaptParams) -> None:
         for part, file in files.items()
     }
     settings = params.model_dump() | {part: file.digest for part, file in files.items()} | {"device": device.type}
-    settings["code"] = [sha256(Path("diagnosis/pretraining")), sha256(Path(__file__))]
+    settings["code"] = [sha256(Path(training.__file__).parent), sha256(Path(__file__))]
     folder = CHECKPOINTS / training_key([BASE], settings)
     model.to(device)
-    before = masked_loss(model, tokenizer, blocks["held_out"], params.batch_size)
+    before = training.masked_loss(model, tokenizer, blocks["held_out"], params.batch_size)
     with out_of_memory_explained("adapt.batch_size", "adapt.max_tokens"):
-        log = train(
+        log = training.train(
             model, tokenizer, params, folder=folder, device=device, data=blocks["train"], held_out=blocks["held_out"]
         )
-    after = masked_loss(model, tokenizer, blocks["held_out"], params.batch_size)
+    after = training.masked_loss(model, tokenizer, blocks["held_out"], params.batch_size)
 
     with written_aside(ADAPTED) as partial:
         save_model(model, tokenizer, partial, tokenizer.model_max_length)

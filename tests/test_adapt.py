@@ -228,8 +228,7 @@ def test_the_same_bytes_twice_and_after_a_kill(stage, folder, masked_model, monk
             raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoints.KeepLastAndBest, "on_save", killed)
-    with pytest.raises(KeyboardInterrupt):
-        stage("adapt", ON)
+    assert stage("adapt", ON)[0] == 130
     assert list(Path(".checkpoints").glob(f"*/checkpoint-*/{COMPLETE}"))
     monkeypatch.undo()
     monkeypatch.chdir(folder)
