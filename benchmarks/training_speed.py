@@ -59,7 +59,7 @@ def lay_out(folder: Path) -> Path:
         rows = [*by_class.values(), *range(len(table))] if "balanced" in path else range(count)
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table.take(pa.array(list(rows)[:count])), folder / path)
-    shutil.copytree(ROOT / "models/base", folder / "models/base")
+    shutil.copytree(ROOT / "models/base", folder / "models/adapted")
     return folder
 
 
@@ -85,12 +85,12 @@ def usual_recipe(folder: Path) -> float:
     torch.set_num_threads(params["threads"])
     table = open_notes(folder / "data/balanced.parquet").read(["text", "labels"])
     classes = sorted({labels[0] for labels in table["labels"].to_pylist()})
-    tokenizer = AutoTokenizer.from_pretrained(folder / "models/base")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "models/adapted")
     encoded = tokenizer(
         table["text"].to_pylist(), padding="max_length", truncation=True, max_length=params["max_tokens"]
     )
     labels = [classes.index(labels[0]) for labels in table["labels"].to_pylist()]
-    model = AutoModelForSequenceClassification.from_pretrained(folder / "models/base", num_labels=len(classes))
+    model = AutoModelForSequenceClassification.from_pretrained(folder / "models/adapted", num_labels=len(classes))
     arguments = TrainingArguments(
         str(folder / "recipe"),
         num_train_epochs=1,

@@ -9,8 +9,9 @@ from typing import Literal
 import transformers
 from pydantic import Field
 
+from diagnosis.data_use import DataUse, strictest
 from diagnosis.errors import UserError, run
-from diagnosis.files import sha256, write_json, written_aside
+from diagnosis.files import read_json, sha256, write_json, written_aside
 from diagnosis.params import Params
 from diagnosis.training.checkpoints import training_key
 from diagnosis.training.dataset import Collator, check_classes, class_shares, read_dataset, read_task, truncation
@@ -22,7 +23,8 @@ from diagnosis.training.trainer import check_live_view, curves, make_trainer, su
 
 BALANCED = Path("data/balanced.parquet")
 VALIDATION = Path("data/split/validation.parquet")
-BASE = Path("models/base")
+BASE = Path("models/adapted")
+ADAPTED = BASE / "adapted.json"  # where the stage adapt is on: the terms of what it read
 FINETUNED = Path("models/finetuned")
 METRICS = Path("metrics/finetune.json")
 CURVES = Path("plots/finetune.csv")
@@ -61,6 +63,9 @@ def main():
     device = prepare_device(params.threads)
     check_precision(params.precision, device)
     metadata = read_task(BALANCED)
+    if ADAPTED.exists():
+        terms = [DataUse.of(stated["data_use"]) for stated in (metadata, read_json(ADAPTED))]
+        metadata["data_use"] = strictest(terms).plain()
     check_live_view(metadata["data_use"])
     classes, multi_label = metadata["classes"], metadata["task"] == "multi_label"
     if not {"train_prior", "balanced_prior"} <= metadata.keys():

@@ -145,6 +145,7 @@ ALLOWED = {
     "split": {"sklearn"},
     "audit_data": {"transformers"},  # for a tokenizer that is a vocabulary alone
     # Within functions that are called where a detector is asked for; tests/test_phi_model.py sees to it.
+    "adapt": {"torch", "transformers", "peft", "datasets", "sklearn"},
     "finetune_detector": {"torch", "transformers", "peft"},
     "finetune_spans": {"torch", "transformers", "peft"},
     "deidentify": {"torch", "transformers"},

@@ -223,7 +223,7 @@ def trained(folder, tiny_model, checkpoints="c", notes=48, **changes):
     small = {"threads": 1, "epochs": 2, "max_tokens": 32, "batch_size": 8, "method": "full", "learning_rate": 1e-3}
     params = types.SimpleNamespace(**merged(default_params()["finetune"], small | changes))
     device = prepare_device(1)
-    model, tokenizer = made(folder / "models/base", dropout=params.body_dropout)
+    model, tokenizer = made(folder / "models/adapted", dropout=params.body_dropout)
     meta = metadata()
     read = {"max_tokens": params.max_tokens}
     trainer = make_trainer(

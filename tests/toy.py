@@ -68,7 +68,7 @@ def write_training(
         weighted=True,
     )
     write_table(folder / "data/split/validation.parquet", rows(24, seed=2, **options), meta)
-    shutil.copytree(model, folder / "models/base")
+    shutil.copytree(model, folder / "models/adapted")
 
 
 def write_shards(folder: Path, *, multi_label: bool = False, pair: bool = False) -> None:

@@ -20,12 +20,12 @@ def prepare_device(threads: int) -> torch.device:
     return torch.device("cuda", 0)
 
 
-def check_precision(precision: str, device: torch.device) -> None:
+def check_precision(precision: str, device: torch.device, stage: str = "finetune") -> None:
     """Raises UserError where the device does not have the precision (bf16 runs on every CPU, if slowly)."""
     if precision == "fp16" and device.type == "cpu":
-        raise UserError("params.yaml: finetune.precision is fp16, which needs a GPU: set bf16 or fp32")
+        raise UserError(f"params.yaml: {stage}.precision is fp16, which needs a GPU: set bf16 or fp32")
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise UserError("params.yaml: finetune.precision is bf16, which this GPU does not have: set fp16 or fp32")
+        raise UserError(f"params.yaml: {stage}.precision is bf16, which this GPU does not have: set fp16 or fp32")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ def load_base(folder: Path, classes: list[str], task: str, dropout: float | None
     `dropout` replaces what the base states for its body (the head keeps its own); None leaves it. Seed torch before the
     call: the head's weights are drawn here. Raises UserError where a file is missing or broken.
     """
-    require(folder, "run the stage fetch_model")
+    require(folder, "run `dvc repro finetune`")
     require(folder / "config.json", "a base model needs it; fetch the model again")
     for kind, names in {"weights": WEIGHTS, "tokenizer": VOCABULARY}.items():
         if not any((folder / name).exists() for name in names):
