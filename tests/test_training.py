@@ -17,11 +17,12 @@ from diagnosis.training.checkpoints import last_checkpoint, training_key
 from diagnosis.training.dataset import Collator, read_dataset, truncation
 from diagnosis.training.device import check_precision, out_of_memory_explained, prepare_device
 from diagnosis.training.inference import corrected, note_logits, to_probabilities
-from diagnosis.training.losses import batch_loss, note_losses, scores
+from diagnosis.training.losses import batch_loss, note_losses
 from diagnosis.training.model import head_modules, load_base, longest_input, start_at_prior, with_lora
 from diagnosis.training.model import merged as merged_model
 from diagnosis.training.tokens import pad, tokenise
 from diagnosis.training.trainer import make_trainer, summary, train_or_resume
+from diagnosis.training.validation import scores
 
 FAMILIES = ["bert", "roberta", "distilbert", "modernbert"]
 
@@ -270,7 +271,7 @@ def test_weights_move_the_loss_and_a_zero_weight_hides_a_note(tmp_path, tiny_mod
 def test_early_stopping_keeps_the_best_epoch_also_when_killed_at_the_end(tmp_path, tiny_model):
     options = {"epochs": 12, "early_stopping_patience": 2, "learning_rate": 1e-2, "best_metric": "accuracy"}
     trainer, epochs = trained(tmp_path, tiny_model, **options)
-    result = summary(trainer.state)
+    result = summary(trainer.state, "accuracy")
     assert epochs == result["epochs_run"] == result["best_epoch"] + 2 < 12
     assert result["validation"]["accuracy"] == max(
         round(entry["eval_accuracy"], 6) for entry in trainer.state.log_history if "eval_accuracy" in entry
@@ -280,7 +281,7 @@ def test_early_stopping_keeps_the_best_epoch_also_when_killed_at_the_end(tmp_pat
     again, more = trained(tmp_path, tiny_model, **options)
     assert more == 0
     assert difference(trainer, again) == 0
-    assert summary(again.state) == result
+    assert summary(again.state, "accuracy") == result
 
 
 def test_a_loss_that_is_no_number_stops_with_a_line(tmp_path, tiny_model):
@@ -293,7 +294,7 @@ def test_bf16_trains_on_a_cpu_and_keeps_full_weights(tmp_path, tiny_model):
     half, _ = trained(tmp_path, tiny_model, "half", epochs=1, precision="bf16")
     assert {weights.dtype for weights in half.model.parameters()} == {torch.float32}
     assert 0 < difference(plain, half) < 0.05
-    assert abs(summary(plain.state)["train"]["loss"] - summary(half.state)["train"]["loss"]) < 0.02
+    assert abs(summary(plain.state, "loss")["train"]["loss"] - summary(half.state, "loss")["train"]["loss"]) < 0.02
 
 
 def test_a_gpu_without_bf16_is_refused(monkeypatch):
