@@ -271,7 +271,7 @@ def test_weights_move_the_loss_and_a_zero_weight_hides_a_note(tmp_path, tiny_mod
 def test_early_stopping_keeps_the_best_epoch_also_when_killed_at_the_end(tmp_path, tiny_model):
     options = {"epochs": 12, "early_stopping_patience": 2, "learning_rate": 1e-2, "best_metric": "accuracy"}
     trainer, epochs = trained(tmp_path, tiny_model, **options)
-    result = summary(trainer.state, "accuracy")
+    result = summary(trainer.state)
     assert epochs == result["epochs_run"] == result["best_epoch"] + 2 < 12
     assert result["validation"]["accuracy"] == max(
         round(entry["eval_accuracy"], 6) for entry in trainer.state.log_history if "eval_accuracy" in entry
@@ -281,7 +281,7 @@ def test_early_stopping_keeps_the_best_epoch_also_when_killed_at_the_end(tmp_pat
     again, more = trained(tmp_path, tiny_model, **options)
     assert more == 0
     assert difference(trainer, again) == 0
-    assert summary(again.state, "accuracy") == result
+    assert summary(again.state) == result
 
 
 def test_a_loss_that_is_no_number_stops_with_a_line(tmp_path, tiny_model):
@@ -294,7 +294,7 @@ def test_bf16_trains_on_a_cpu_and_keeps_full_weights(tmp_path, tiny_model):
     half, _ = trained(tmp_path, tiny_model, "half", epochs=1, precision="bf16")
     assert {weights.dtype for weights in half.model.parameters()} == {torch.float32}
     assert 0 < difference(plain, half) < 0.05
-    assert abs(summary(plain.state, "loss")["train"]["loss"] - summary(half.state, "loss")["train"]["loss"]) < 0.02
+    assert abs(summary(plain.state)["train"]["loss"] - summary(half.state)["train"]["loss"]) < 0.02
 
 
 def test_a_gpu_without_bf16_is_refused(monkeypatch):

@@ -38,6 +38,8 @@ def check_processes(launch: str | None, processes: int, batch_size: int) -> None
             f"params.yaml: finetune.batch_size is {batch_size}, which {processes} processes cannot share evenly: make it a "
             "multiple, for it counts the notes of all processes together"
         )
+    if launch in ("fsdp", "deepspeed") and not torch.cuda.is_available():
+        raise UserError(f"params.yaml: finetune.launch is {launch}, which needs GPUs: without, set it to ddp")
     if launch == "deepspeed" and find_spec("deepspeed") is None:
         raise UserError("params.yaml: finetune.launch is deepspeed, which is not installed: `pip install deepspeed`")
     if processes > 1 and torch.cuda.is_available() and torch.cuda.device_count() < processes:

@@ -217,7 +217,7 @@ def curves(history: list[dict]) -> list[dict]:
     return rows
 
 
-def summary(state: TrainerState, best_metric: str) -> dict:
+def summary(state: TrainerState, best_metric: str = "loss") -> dict:
     """Epochs run, the best epoch, and the validation scores and mean training loss of that epoch."""
     evaluations = [entry for entry in state.log_history if "eval_loss" in entry]
     best = next(entry for entry in evaluations if entry["step"] == state.best_global_step)
