@@ -43,9 +43,11 @@ def test_each_step_has_the_mean_of_one_process(notes, batch, accumulation, proce
 
 # ---- two processes against one
 
+# Of a higher rate nothing but the attention's key biases would differ by more than 1e-5: their gradient is zero but for
+# rounding, which Adam scales up.
 CHANGES = SMALL | {
-    "method": "full", "epochs": 6, "body_dropout": 0.0, "accumulation_steps": 2, "learning_rate": 5e-3,
-    "early_stopping_patience": 1, "best_metric": "loss",
+    "method": "full", "epochs": 12, "body_dropout": 0.0, "accumulation_steps": 2, "learning_rate": 1e-3,
+    "early_stopping_patience": 3, "best_metric": "accuracy",
 }  # fmt: skip
 
 
@@ -84,9 +86,9 @@ def test_two_processes_killed_and_resumed_give_the_result_of_one(stage, folder, 
     base = load_file(folder / "models/base/model.safetensors")
     assert one.keys() == both.keys()
     assert max((one[name] - both[name]).abs().max() for name in one) < 1e-5
-    assert max((one[f"bert.{name}"] - base[name]).abs().max() for name in base) > 1e-2  # it did train
+    assert max((one[f"bert.{name}"] - base[name]).abs().max() for name in base) > 1e-3  # it did train
     found = [json.loads((where / "metrics/finetune.json").read_text()) for where in (folder, two)]
-    assert found[0]["epochs_run"] < 6
+    assert found[0]["epochs_run"] < 12
     for name in ("best_epoch", "epochs_run", "parameters", "truncated"):
         assert found[0][name] == found[1][name]
     assert found[0]["validation"] == pytest.approx(found[1]["validation"], abs=1e-5)
