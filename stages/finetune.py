@@ -122,7 +122,7 @@ def main():
     with out_of_memory_explained("finetune.batch_size", "finetune.max_tokens"), missing_kernel_explained():
         epochs = train_or_resume(trainer, params.early_stopping_patience)
     seconds = time.perf_counter() - start
-    model = gathered(model)
+    model = gathered(trainer.model)
     part()
     if not is_first():
         return

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from test_finetune import OUTPUTS, SMALL
 from toy import rows, write_training
 
 from diagnosis.errors import UserError
-from diagnosis.training.processes import CONFIGS, BatchShares, check_processes
+from diagnosis.training.processes import CONFIGS, STARTED, BatchShares, check_processes
 
 # ---- shares
 
@@ -172,35 +171,23 @@ def test_accelerate_reads_the_config(kind, distributed):
 # ---- weights of which each process holds a part
 
 
-def shard_and_gather(rank: int, port: int, folder: str) -> None:
-    from torch import distributed
-    from torch.distributed.fsdp import fully_shard
-
-    from diagnosis.training.processes import gathered
-
-    distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.LayerNorm(5), torch.nn.Linear(5, 3))
-    model[0].weight.requires_grad = False
-    torch.save(model.state_dict(), f"{folder}/plain{rank}.pt")
-    for layer in (*model, model):
-        fully_shard(layer, mesh=distributed.device_mesh.init_device_mesh("cpu", (2,)))
-    parts = {name: tuple(weights.to_local().shape) for name, weights in model.named_parameters()}
-    whole = gathered(model)
-    trained = [name for name, weights in whole.named_parameters() if weights.requires_grad]
-    torch.save({"weights": whole.state_dict(), "parts": parts, "trained": trained}, f"{folder}/gathered{rank}.pt")
-    distributed.destroy_process_group()
-
-
-def test_weights_held_in_parts_become_whole(tmp_path):
-    """torch's fully sharded data parallel itself, on two gloo processes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(shard_and_gather, (port, str(tmp_path)), nprocs=2)
-    for rank in range(2):
-        plain, found = torch.load(tmp_path / f"plain{rank}.pt"), torch.load(tmp_path / f"gathered{rank}.pt")
-        assert found["parts"]["0.weight"] == ((3, 6), (2, 6))[rank]
-        assert found["trained"] == [name for name in plain if name != "0.weight"]
-        assert all(type(found["weights"][name]) is torch.Tensor for name in plain)
-        assert all(torch.equal(plain[name], found["weights"][name]) for name in plain)
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_fully_sharded_processes_give_the_result_of_one(stage, folder, tiny_model, tmp_path_factory, method):
+    """The stage, the Trainer, accelerate and its config as on GPUs, the best epoch loaded from a checkpoint; on gloo."""
+    changes = SMALL | {"method": method, "body_dropout": 0.0, "learning_rate": 1e-3, "best_metric": "loss"}
+    lay_out(folder, tiny_model, {})
+    assert stage("finetune", changes) == (0, "")
+    two = lay_out(tmp_path_factory.mktemp("two"), tiny_model, changes | {"launch": "fsdp", "processes": 2})
+    launched = [
+        *(sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / "fsdp.yaml")),
+        *("--num_processes", "2", "--main_process_port", "0", str(ROOT / "tests/fsdp_on_cpu.py")),
+    ]
+    done = subprocess.run(launched, cwd=two, env={**os.environ, STARTED: "2"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = [line.split() for line in done.stdout.splitlines() if "SHARDED" in line]
+    assert found and all(line[1] == line[3] for line in found)
+    one, both = (load_file(where / "models/finetuned/model.safetensors") for where in (folder, two))
+    assert one.keys() == both.keys()
+    assert max((one[name] - both[name]).abs().max() for name in one) < 1e-5
+    for file in ("metrics/finetune.json", "models/finetuned/config.json", "models/finetuned/diagnosis.json"):
+        assert (folder / file).read_text() == (two / file).read_text()

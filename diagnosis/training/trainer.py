@@ -32,6 +32,10 @@ class NoteTrainer(Trainer):
         self.gamma = gamma
         # Have the notes of an accumulated batch counted, and the loss left as compute_loss scales it.
         self.model_accepts_loss_kwargs = True
+        if (plugin := getattr(self.accelerator.state, "fsdp_plugin", None)) is not None:
+            # Layer by layer. accelerate would take BERT's embeddings as well, which it shards once more by itself, and fail.
+            parts = getattr(self.model, "_no_split_modules", None) or []
+            plugin.transformer_cls_names_to_wrap = [name for name in parts if not name.endswith("Embeddings")]
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         labels, weights = inputs["labels"], inputs["weight"]
