@@ -24,7 +24,7 @@ gathered = finetune.gathered
 
 def counted(model):
     sharded = sum(hasattr(weights, "full_tensor") for weights in model.parameters())
-    print("SHARDED", sharded, "of", len(list(model.parameters())), flush=True)
+    sys.stdout.write(f"SHARDED {sharded} of {len(list(model.parameters()))}\n")  # in one piece: two processes write
     return gathered(model)
 
 
