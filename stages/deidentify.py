@@ -86,7 +86,8 @@ def main():
             bar.update(len(batch))
         seen.seek(0)
 
-        with note_writer(DEIDENTIFIED, metadata) as deidentified:
+        stated = {"preprocessing": {"deidentify": params.model_dump(include={"detector", "profile", "replace"})}}
+        with note_writer(DEIDENTIFIED, metadata | stated) as deidentified:
             for batch in read_notes(NOTES):
                 for note in batch:
                     patient, clear = patient_of(note), json.loads(seen.readline())

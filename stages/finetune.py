@@ -4,22 +4,25 @@ import csv
 import shutil
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import transformers
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from diagnosis.data_use import DataUse, strictest
 from diagnosis.errors import UserError, run
 from diagnosis.files import read_json, sha256, write_json, written_aside
 from diagnosis.params import Params
 from diagnosis.training.checkpoints import training_key
-from diagnosis.training.dataset import Collator, check_classes, class_shares, read_dataset, read_task, truncation
-from diagnosis.training.device import check_precision, out_of_memory_explained, prepare_device
+from diagnosis.training.dataset import Collator, check_classes, class_shares, read_task, truncation
+from diagnosis.training.device import check_precision, missing_kernel_explained, out_of_memory_explained, prepare_device
 from diagnosis.training.inference import CARD
 from diagnosis.training.model import load_base, longest_input, merged, save_model, start_at_prior, with_lora
+from diagnosis.training.processes import check_processes, gathered, is_first, launch, part, started
+from diagnosis.training.token_cache import cached_dataset
 from diagnosis.training.tokens import takes_types
 from diagnosis.training.trainer import check_live_view, curves, make_trainer, summary, train_or_resume
+from diagnosis.training.validation import check_best_metric
 
 BALANCED = Path("data/balanced.parquet")
 VALIDATION = Path("data/split/validation.parquet")
@@ -30,7 +33,7 @@ METRICS = Path("metrics/finetune.json")
 CURVES = Path("plots/finetune.csv")
 CHECKPOINTS = Path(".checkpoints")
 TIMINGS = Path("logs/finetune.json")
-CARD_KEYS = ("balanced_prior", "classes", "corpus", "data_use", "task", "text_pair", "train_prior")
+CARD_KEYS = ("balanced_prior", "classes", "corpus", "data_use", "preprocessing", "task", "text_pair", "train_prior")
 
 
 class FinetuneParams(Params):
@@ -52,15 +55,21 @@ class FinetuneParams(Params):
     max_tokens: int = Field(ge=8)
     precision: Literal["fp32", "bf16", "fp16"]
     early_stopping_patience: int = Field(ge=0)
-    best_metric: Literal["accuracy", "macro_f1", "weighted_f1", "micro_f1", "loss"]
+    best_metric: Annotated[str, AfterValidator(check_best_metric)]
+    launch: Literal["ddp", "fsdp", "deepspeed"] | None
+    processes: int = Field(ge=1)
+    deterministic: bool
     threads: int = Field(ge=1)
     min_count: int = Field(ge=1)
 
 
 def main():
     params = FinetuneParams.load("finetune")
+    check_processes(params.launch, params.processes, params.batch_size)
+    if params.launch and not started():
+        return launch("stages.finetune", params.launch, params.processes, params.threads)
     transformers.logging.set_verbosity_error()
-    device = prepare_device(params.threads)
+    device = prepare_device(params.threads, params.deterministic)
     check_precision(params.precision, device)
     metadata = read_task(BALANCED)
     if ADAPTED.exists():
@@ -83,9 +92,9 @@ def main():
     parameters = model.num_parameters()
 
     # ---- the notes, as token ids
-    train = read_dataset(BALANCED, tokenizer, metadata, max_tokens=params.max_tokens, weighted=True)
+    train = cached_dataset(BALANCED, tokenizer, metadata, max_tokens=params.max_tokens, weighted=True)
     check_classes(train, BALANCED, classes)
-    validation = read_dataset(VALIDATION, tokenizer, metadata, max_tokens=params.max_tokens, weighted=False)
+    validation = cached_dataset(VALIDATION, tokenizer, metadata, max_tokens=params.max_tokens, weighted=False)
     collator = Collator(
         pad_id=tokenizer.pad_token_id,
         classes=len(classes),
@@ -115,9 +124,13 @@ def main():
         priors=(metadata["train_prior"], metadata["balanced_prior"]),
     )
     start = time.perf_counter()
-    with out_of_memory_explained("finetune.batch_size", "finetune.max_tokens"):
+    with out_of_memory_explained("finetune.batch_size", "finetune.max_tokens"), missing_kernel_explained():
         epochs = train_or_resume(trainer, params.early_stopping_patience)
     seconds = time.perf_counter() - start
+    model = gathered(trainer.model)
+    part()
+    if not is_first():
+        return
 
     # ---- what came of it
     trainable = sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
@@ -130,7 +143,7 @@ def main():
         writer.writeheader()
         writer.writerows(curves(trainer.state.log_history))
     write_json(METRICS, {
-        **summary(trainer.state),
+        **summary(trainer.state, params.best_metric),
         "parameters": parameters,
         "trainable_parameters": trainable,
         "truncated": truncation(train, classes, params.min_count),

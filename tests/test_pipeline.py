@@ -9,7 +9,7 @@ from conftest import ROOT, run_in, tiny_params, write_params
 from test_contract import STAGES, covers, declared
 
 RESULTS = ("outs", "metrics", "plots")
-BESIDES = (".checkpoints", "logs")  # ignored by git and DVC; a stage may leave them
+BESIDES = (".cache/tokens", ".checkpoints", "logs")  # ignored by git and DVC; a stage may leave them
 
 
 def written(name: str) -> list[str]:

@@ -17,11 +17,12 @@ from diagnosis.training.checkpoints import last_checkpoint, training_key
 from diagnosis.training.dataset import Collator, read_dataset, truncation
 from diagnosis.training.device import check_precision, out_of_memory_explained, prepare_device
 from diagnosis.training.inference import corrected, note_logits, to_probabilities
-from diagnosis.training.losses import batch_loss, note_losses, scores
+from diagnosis.training.losses import batch_loss, note_losses
 from diagnosis.training.model import head_modules, load_base, longest_input, start_at_prior, with_lora
 from diagnosis.training.model import merged as merged_model
 from diagnosis.training.tokens import pad, tokenise
 from diagnosis.training.trainer import make_trainer, summary, train_or_resume
+from diagnosis.training.validation import scores
 
 FAMILIES = ["bert", "roberta", "distilbert", "modernbert"]
 

@@ -31,6 +31,20 @@ def load_finetuned(folder: Path, device: torch.device):
     return model.to(device).eval(), tokenizer, card
 
 
+def check_preprocessing(card: dict, metadata: dict, path: Path, folder: Path) -> None:
+    """Raises UserError, naming the params, where notes were de-identified or cleaned otherwise than those that were learned."""
+
+    def flat(stated: dict) -> dict:
+        return {f"{stage}.{name}": value for stage, params in stated.items() for name, value in params.items()}
+
+    learned, given = (flat(source.get("preprocessing") or {}) for source in (card, metadata))
+    if names := sorted(name for name in learned | given if learned.get(name) != given.get(name)):
+        raise UserError(
+            f"{path} was prepared otherwise than the notes that {folder} learned from ({', '.join(names[:5])} "
+            f"{'differ' if len(names) > 1 else 'differs'}): run `dvc repro`, or set these params as they were"
+        )
+
+
 @torch.inference_mode()
 def note_logits(
     model,

@@ -7,15 +7,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from diagnosis.data_use import DataUse, check_sending
 from diagnosis.errors import UserError
 from diagnosis.training.checkpoints import KeepLastAndBest, last_checkpoint, read_state
 from diagnosis.training.dataset import Collator
 from diagnosis.training.inference import corrected
-from diagnosis.training.losses import batch_loss, note_losses, scores
+from diagnosis.training.losses import batch_loss, note_losses
+from diagnosis.training.processes import BatchShares, is_first
+from diagnosis.training.validation import LOWER_IS_BETTER, reported, scores
 
 LOGS_PER_EPOCH = 10
 
@@ -28,13 +32,32 @@ class NoteTrainer(Trainer):
         self.gamma = gamma
         # Have the notes of an accumulated batch counted, and the loss left as compute_loss scales it.
         self.model_accepts_loss_kwargs = True
+        if (plugin := getattr(self.accelerator.state, "fsdp_plugin", None)) is not None:
+            # Layer by layer. accelerate would take BERT's embeddings as well, which it shards once more by itself, and fail.
+            parts = getattr(self.model, "_no_split_modules", None) or []
+            plugin.transformer_cls_names_to_wrap = [name for name in parts if not name.endswith("Embeddings")]
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         labels, weights = inputs["labels"], inputs["weight"]
         outputs = model(**{name: value for name, value in inputs.items() if name not in ("labels", "weight")})
         items = labels.numel() if num_items_in_batch is None else num_items_in_batch
         loss = batch_loss(note_losses(outputs.logits, labels, self.gamma), weights, items)
+        # The items are those of all processes, whose gradients are averaged and not added up.
+        loss = loss * self.args.world_size
         return (loss, outputs) if return_outputs else loss
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The Trainer's own; for several processes one whose batches together are those of one process."""
+        if self.args.world_size == 1:
+            return super().get_train_dataloader()
+        whole, accumulation = self.args.train_batch_size * self.args.world_size, self.args.gradient_accumulation_steps
+        order = LengthGroupedSampler(whole * accumulation, self.train_dataset, lengths=self.train_dataset["length"])
+        return DataLoader(
+            self.train_dataset,
+            batch_sampler=BatchShares(order, whole, accumulation, self.args.process_index, self.args.world_size),
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
 
 
 class Watch(TrainerCallback):
@@ -55,10 +78,22 @@ class Watch(TrainerCallback):
         control.should_log = True
 
     def on_log(self, args, state, control, logs, **kwargs):
-        if not all(np.isfinite(logs[name]) for name in ("loss", "eval_loss") if name in logs):
+        watched = {"loss": "the loss is", "eval_loss": "the validation loss is", "grad_norm": "the gradients are"}
+        for name, what in watched.items():
+            if name == "grad_norm" and args.fp16:
+                continue  # its scaler tries large gradients, and skips a step that has them
+            if name in logs and not np.isfinite(logs[name]):
+                raise UserError(
+                    f"{what} no longer a number at step {state.global_step}: lower finetune.learning_rate, or set "
+                    "finetune.precision to fp32"
+                )
+
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        name = args.metric_for_best_model
+        if np.isnan(metrics[f"eval_{name}"]):
             raise UserError(
-                f"the loss is no longer a number at step {state.global_step}: lower finetune.learning_rate, or set "
-                "finetune.precision to fp32"
+                f"finetune.best_metric is {name}, which this validation shard leaves undefined (a class without notes, or with "
+                "nothing but): choose another, or give validation a larger share in params.yaml: split"
             )
 
     def on_save(self, args, state, control, **kwargs):
@@ -102,8 +137,8 @@ def make_trainer(
         weight_decay=params.weight_decay,
         warmup_steps=params.warmup_share,  # below 1 it is a share of all steps
         num_train_epochs=params.epochs,
-        per_device_train_batch_size=params.batch_size,
-        per_device_eval_batch_size=2 * params.batch_size,
+        per_device_train_batch_size=params.batch_size // params.processes,
+        per_device_eval_batch_size=2 * params.batch_size // params.processes,
         gradient_accumulation_steps=params.accumulation_steps,
         activation_checkpointing=params.gradient_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False} if params.gradient_checkpointing else None,
@@ -113,7 +148,7 @@ def make_trainer(
         logging_strategy="no",  # Watch says when
         logging_nan_inf_filter=False,
         metric_for_best_model=params.best_metric,
-        greater_is_better=params.best_metric != "loss",
+        greater_is_better=params.best_metric not in LOWER_IS_BETTER,
         load_best_model_at_end=True,
         remove_unused_columns=False,  # the weights are no argument of the model
         dataloader_pin_memory=device.type == "cuda",
@@ -155,11 +190,13 @@ def train_or_resume(trainer: NoteTrainer, patience: int) -> int:
     Returns how many epochs were run now.
     """
     done = 0
-    checkpoint = last_checkpoint(Path(trainer.args.output_dir))
+    with trainer.accelerator.main_process_first():
+        checkpoint = last_checkpoint(Path(trainer.args.output_dir))
     if checkpoint is not None:
         state = read_state(checkpoint)
         done = round(state.epoch)
-        print(f"resuming after epoch {done}")
+        if is_first():
+            print(f"resuming after epoch {done}")
         if stopped_early(trainer.args, state, patience):
             # Killed between the last epoch and the outputs: nothing is left to train, only the best to load.
             trainer.args.num_train_epochs = done
@@ -184,7 +221,7 @@ def curves(history: list[dict]) -> list[dict]:
     return rows
 
 
-def summary(state: TrainerState) -> dict:
+def summary(state: TrainerState, best_metric: str = "loss") -> dict:
     """Epochs run, the best epoch, and the validation scores and mean training loss of that epoch."""
     evaluations = [entry for entry in state.log_history if "eval_loss" in entry]
     best = next(entry for entry in evaluations if entry["step"] == state.best_global_step)
@@ -199,7 +236,5 @@ def summary(state: TrainerState) -> dict:
         "best_epoch": epoch,
         "epochs_run": len(evaluations),
         "train": {"loss": round(total / (best["step"] - start), 6)},
-        "validation": {
-            name: round(best[f"eval_{name}"], 6) for name in ("accuracy", "macro_f1", "weighted_f1", "micro_f1", "loss")
-        },
+        "validation": {name: round(best[f"eval_{name}"], 6) for name in reported(best_metric)},
     }
