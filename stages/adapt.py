@@ -1,6 +1,5 @@
 """Train the base model further on unlabelled text of the domain, by masked words. Off by default: the base passes through."""
 
-import csv
 import math
 import shutil
 from collections import Counter, defaultdict
@@ -12,6 +11,7 @@ from pydantic import Field
 from diagnosis.errors import UserError, run
 from diagnosis.files import require, sha256, write_json, written_aside
 from diagnosis.params import Params
+from diagnosis.training.curves import write_curves
 
 LITERATURE = Path("data/raw/unlabelled")
 TRAIN = Path("data/split/train.parquet")
@@ -48,7 +48,7 @@ def main():
     with written_aside(ADAPTED) as partial:
         shutil.copytree(BASE, partial)
     write_json(METRICS, {"enabled": False})
-    write_curves([])
+    write_curves(CURVES, [])
 
 
 def adapt(params: AdaptParams) -> None:
@@ -66,7 +66,6 @@ def adapt(params: AdaptParams) -> None:
     from diagnosis.training.checkpoints import training_key
     from diagnosis.training.device import check_precision, out_of_memory_explained, prepare_device
     from diagnosis.training.model import save_model
-    from diagnosis.training.trainer import curves
 
     transformers.logging.set_verbosity_error()
     device = prepare_device(params.threads)
@@ -123,7 +122,7 @@ def adapt(params: AdaptParams) -> None:
     with written_aside(ADAPTED) as partial:
         save_model(model, tokenizer, partial, tokenizer.model_max_length)
         write_json(partial / CARD, {"data_use": strictest(terms).plain(), "base_sha256": sha256(BASE)})
-    write_curves(curves(log))
+    write_curves(CURVES, log)
     write_json(METRICS, {
         "enabled": True,
         "texts": counts,
@@ -135,13 +134,6 @@ def adapt(params: AdaptParams) -> None:
         },
     })  # fmt: skip
     shutil.rmtree(folder)
-
-
-def write_curves(rows: list[dict]) -> None:
-    with written_aside(CURVES) as partial, open(partial, "w", newline="") as stream:
-        writer = csv.DictWriter(stream, ["step", "epoch", "loss", "split"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Fine-tune the base model on the balanced train shard; keep the epoch that does best on the validation shard."""
 
-import csv
 import shutil
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from diagnosis.errors import UserError, run
 from diagnosis.files import read_json, sha256, write_json, written_aside
 from diagnosis.params import Params
 from diagnosis.training.checkpoints import training_key
+from diagnosis.training.curves import write_curves
 from diagnosis.training.dataset import Collator, check_classes, class_shares, read_task, truncation
 from diagnosis.training.device import check_precision, missing_kernel_explained, out_of_memory_explained, prepare_device
 from diagnosis.training.inference import CARD
@@ -21,7 +21,7 @@ from diagnosis.training.model import load_base, longest_input, merged, save_mode
 from diagnosis.training.processes import check_processes, gathered, is_first, launch, part, started
 from diagnosis.training.token_cache import cached_dataset
 from diagnosis.training.tokens import takes_types
-from diagnosis.training.trainer import check_live_view, curves, make_trainer, summary, train_or_resume
+from diagnosis.training.trainer import check_live_view, make_trainer, summary, train_or_resume
 from diagnosis.training.validation import check_best_metric
 
 BALANCED = Path("data/balanced.parquet")
@@ -138,10 +138,7 @@ def main():
         save_model(merged(model), tokenizer, partial, params.max_tokens)
         card = {name: metadata.get(name) for name in CARD_KEYS}
         write_json(partial / CARD, card | {"max_tokens": params.max_tokens, "base_sha256": sha256(BASE)})
-    with written_aside(CURVES) as partial, open(partial, "w", newline="") as stream:
-        writer = csv.DictWriter(stream, ["step", "epoch", "loss", "split"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(curves(trainer.state.log_history))
+    write_curves(CURVES, trainer.state.log_history)
     write_json(METRICS, {
         **summary(trainer.state, params.best_metric),
         "parameters": parameters,

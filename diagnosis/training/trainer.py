@@ -204,23 +204,6 @@ def train_or_resume(trainer: NoteTrainer, patience: int) -> int:
     return round(trainer.state.epoch) - done
 
 
-def curves(history: list[dict]) -> list[dict]:
-    """Rows step, epoch, loss, split of the Trainer's log: training loss since the row before, validation loss."""
-    rows = []
-    for entry in history:
-        for name, split in (("loss", "train"), ("eval_loss", "validation")):
-            if name in entry:
-                rows.append(
-                    {
-                        "step": entry["step"],
-                        "epoch": round(entry["epoch"], 6),
-                        "loss": round(entry[name], 6),
-                        "split": split,
-                    }
-                )
-    return rows
-
-
 def summary(state: TrainerState, best_metric: str = "loss") -> dict:
     """Epochs run, the best epoch, and the validation scores and mean training loss of that epoch."""
     evaluations = [entry for entry in state.log_history if "eval_loss" in entry]
