@@ -15,8 +15,11 @@ from diagnosis.params import Params
 from diagnosis.training.checkpoints import training_key
 from diagnosis.training.dataset import Collator, check_classes, class_shares, read_dataset, read_task, truncation
 from diagnosis.training.device import check_precision, out_of_memory_explained, prepare_device
+from diagnosis.training.embeddings import SMOTE, on_embeddings
+from diagnosis.training.fairness import check_fairness, guard, reweighed, told, with_groups
 from diagnosis.training.inference import CARD
 from diagnosis.training.model import load_base, longest_input, merged, save_model, start_at_prior, with_lora
+from diagnosis.training.priors import objective
 from diagnosis.training.tokens import takes_types
 from diagnosis.training.trainer import check_live_view, curves, make_trainer, summary, train_or_resume
 
@@ -38,8 +41,13 @@ class FinetuneParams(Params):
     lora_alpha: float = Field(gt=0)
     lora_dropout: float = Field(ge=0, lt=1)
     body_dropout: float | None = Field(ge=0, lt=1)
-    loss: Literal["cross_entropy", "focal"]
+    loss: Literal["cross_entropy", "focal", "logit_adjusted"]
     focal_gamma: float = Field(ge=0)
+    logit_tau: float = Field(gt=0)
+    fairness: Literal["none", "reweighing", "adversarial", "worst_group"]
+    fairness_group: Literal["sex", "age_band", "race", "language", "insurance", "site"]
+    adversary_weight: float = Field(ge=0)
+    group_step: float = Field(gt=0)
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     warmup_share: float = Field(ge=0, lt=1)
@@ -90,24 +98,40 @@ def main():
         multiple=8 if device.type == "cuda" and params.precision != "fp32" else 1,
     )
 
+    # ---- fair portions for groups and classes, and the loss and the class prior that follow
+    resampling, groups = metadata.get("resampling", {}), []
+    check_fairness(params, metadata)
+    if params.fairness != "none":
+        train, groups = with_groups(train, BALANCED, params.fairness_group, params.min_count)
+    if params.fairness == "reweighing":
+        train, metadata["balanced_prior"] = reweighed(train, metadata["balanced_prior"])
+    learner, parts = model, {"train": train, "validation": validation, "collator": collator}
+    if resampling.get("method") in SMOTE:
+        learner, parts, metadata["balanced_prior"] = on_embeddings(model.to(device), **parts, resampling=resampling)
+    shares = class_shares(train, len(classes))
+    loss, metadata = objective(params, metadata, shares)
+
     # ---- where it starts
     if multi_label:
-        start_at_prior(model, class_shares(train, len(classes)))
-    if params.method == "lora":
+        start_at_prior(model, metadata["balanced_prior"] or shares)
+    if params.method == "lora" and learner is model:
         model = with_lora(model, rank=params.lora_rank, alpha=params.lora_alpha, dropout=params.lora_dropout)
+        learner = model
+    fairness = guard(model, train, groups, params)
 
     # ---- training
     settings = params.model_dump() | {"device": device.type, "stage": sha256(Path(__file__))}
     folder = CHECKPOINTS / training_key([BALANCED, VALIDATION, BASE], settings)
     trainer = make_trainer(
-        model,
+        learner,
         params,
         folder=folder,
         device=device,
-        train=train,
-        validation=validation,
-        collator=collator,
-        priors=(metadata["train_prior"], metadata["balanced_prior"]),
+        **parts,
+        priors=(metadata["train_prior"], metadata["balanced_prior"], metadata["task"]),
+        loss=loss,
+        class_shares=resampling["shares"] if resampling.get("method") == "class_sampler" else None,
+        fairness=fairness,
     )
     start = time.perf_counter()
     with out_of_memory_explained("finetune.batch_size", "finetune.max_tokens"):
@@ -129,6 +153,7 @@ def main():
         "parameters": parameters,
         "trainable_parameters": trainable,
         "truncated": truncation(train, classes, params.min_count),
+        **({"fairness": told(train, groups, fairness, params)} if groups else {}),
     })  # fmt: skip
     tokens = epochs * int(train["length"][:].sum())
     write_json(TIMINGS, {"seconds": seconds, "epochs": epochs, "tokens_per_second": tokens / seconds})

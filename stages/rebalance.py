@@ -106,7 +106,11 @@ def main():
         }
         more["positive_weights"] = weights.tolist()
     if rows in IN_FINETUNE:
-        more["resampling"] = {"method": rows, "strength": params.strength, "seed": params.seed}
+        more["resampling"] = {
+            "method": rows,
+            "seed": params.seed,
+            "shares": evened(after, params.strength).tolist(),
+        }
 
     extra = [field for field in table.schema_arrow if field.name not in SCHEMA.names]
     row = 0

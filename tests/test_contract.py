@@ -148,7 +148,7 @@ ALLOWED = {
     "finetune_detector": {"torch", "transformers", "peft"},
     "deidentify": {"torch", "transformers"},
     "rebalance": {"imblearn", "sklearn"},
-    "finetune": {"torch", "transformers", "peft", "datasets", "accelerate", "sklearn"},
+    "finetune": {"torch", "transformers", "peft", "datasets", "accelerate", "sklearn", "imblearn"},
     "predict": {"torch", "transformers", "sklearn", "datasets"},
     "baseline": {"sklearn"},
     "evaluate": {"sklearn"},
