@@ -16,7 +16,7 @@ from diagnosis.training.checkpoints import training_key
 from diagnosis.training.dataset import Collator, check_classes, class_shares, read_dataset, read_task, truncation
 from diagnosis.training.device import check_precision, out_of_memory_explained, prepare_device
 from diagnosis.training.embeddings import SMOTE, on_embeddings
-from diagnosis.training.fairness import check_fairness, guard, reweighed, told, with_groups
+from diagnosis.training.fairness import guard, told, with_groups
 from diagnosis.training.inference import CARD
 from diagnosis.training.model import load_base, longest_input, merged, save_model, start_at_prior, with_lora
 from diagnosis.training.priors import objective
@@ -99,15 +99,10 @@ def main():
     )
 
     # ---- fair portions for groups and classes, and the loss and the class prior that follow
-    resampling, groups = metadata.get("resampling", {}), []
-    check_fairness(params, metadata)
-    if params.fairness != "none":
-        train, groups = with_groups(train, BALANCED, params.fairness_group, params.min_count)
-    if params.fairness == "reweighing":
-        train, metadata["balanced_prior"] = reweighed(train, metadata["balanced_prior"])
+    train, groups, metadata = with_groups(train, BALANCED, params, metadata)
     learner, parts = model, {"train": train, "validation": validation, "collator": collator}
-    if resampling.get("method") in SMOTE:
-        learner, parts, metadata["balanced_prior"] = on_embeddings(model.to(device), **parts, resampling=resampling)
+    if metadata.get("resampling", {}).get("method") in SMOTE:
+        learner, parts, metadata = on_embeddings(model.to(device), **parts, metadata=metadata)
     shares = class_shares(train, len(classes))
     loss, metadata = objective(params, metadata, shares)
 
@@ -130,7 +125,7 @@ def main():
         **parts,
         priors=(metadata["train_prior"], metadata["balanced_prior"], metadata["task"]),
         loss=loss,
-        class_shares=resampling["shares"] if resampling.get("method") == "class_sampler" else None,
+        resampling=metadata.get("resampling"),
         fairness=fairness,
     )
     start = time.perf_counter()

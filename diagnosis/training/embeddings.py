@@ -30,20 +30,20 @@ class Head(nn.Module):
         return SequenceClassifierOutput(logits=self.layer(embedding))
 
 
-def on_embeddings(model, train: Dataset, validation: Dataset, collator, *, resampling: dict):
-    """(last layer, parts, class shares): what to train in place of the model, `train`, `validation` and `collator` by name for
-    it, which are the embeddings that the rest, frozen, makes once of the notes, and the shares after resampling those of `train`.
+def on_embeddings(model, train: Dataset, validation: Dataset, collator, *, metadata: dict):
+    """(last layer, parts, metadata): what to train in place of the model; `train`, `validation` and `collator` by name for it,
+    which are the embeddings that the rest, frozen, makes once of the notes, those of `train` resampled; and the metadata
+    with the class shares after that as `balanced_prior`.
 
-    `resampling`: the method, its seed and the shares that the classes shall have, as `rebalance` states them. Raises
-    UserError where a class has a single note.
+    `metadata` is the balanced table's; its `resampling` has the method, its seed and the shares that the classes shall have.
+    Raises UserError where a class has a single note.
     """
-    layer = output_layer(model)
+    resampling, layer = metadata["resampling"], output_layer(model)
     if layer is None:
         raise UserError(
             f"rebalance.method is {resampling['method']}, but the model does not end in a linear layer: choose another"
         )
-    for weights in model.parameters():
-        weights.requires_grad_(False)
+    model.requires_grad_(False)
     layer.requires_grad_(True)
     embeddings, targets = mixed(embed(model, train, collator), class_numbers(train), resampling)
     parts = {
@@ -51,7 +51,7 @@ def on_embeddings(model, train: Dataset, validation: Dataset, collator, *, resam
         "validation": as_dataset(embed(model, validation, collator), class_numbers(validation)),
         "collator": stacked,
     }
-    return Head(layer), parts, (np.bincount(targets) / len(targets)).tolist()
+    return Head(layer), parts, metadata | {"balanced_prior": (np.bincount(targets) / len(targets)).tolist()}
 
 
 @torch.inference_mode()

@@ -17,7 +17,7 @@ from torch.nn import functional
 from transformers import TrainerCallback
 
 from diagnosis.errors import UserError
-from diagnosis.notes import read_stated
+from diagnosis.notes import open_notes, read_stated
 from diagnosis.training.embeddings import SMOTE, of_notes
 from diagnosis.training.model import output_layer
 
@@ -41,21 +41,33 @@ def check_fairness(params, metadata: dict) -> None:
     raise UserError(f"params.yaml: finetune.fairness is {params.fairness}, but {why}")
 
 
-def with_groups(dataset: Dataset, path: Path, column: str, min_count: int) -> tuple[Dataset, list[str]]:
-    """The dataset with a column `group` of group numbers, -1 where there is none, and the groups' names in order.
+def with_groups(dataset: Dataset, path: Path, params, metadata: dict) -> tuple[Dataset, list[str], dict]:
+    """(dataset, groups, metadata) as finetune's `params` ask: with a column `group` of group numbers, -1 where there is none; the
+    groups' names in order; reweighed, and with the class prior of that, where asked. As they are where nothing is.
 
-    A group of fewer than `min_count` notes is none. Raises UserError where fewer than two groups are left.
+    `path` is the table that the dataset was read from, row by row. A group of fewer than `min_count` notes, repeats and versions
+    of a note counted once, is none. Raises UserError where fewer than two groups are left.
     """
-    stated = [value if isinstance(value, str) else None for value in read_stated(path, [column])[column]]
-    counts = Counter(value for value in stated if value is not None)
-    groups = sorted(value for value, count in counts.items() if count >= min_count)
+    check_fairness(params, metadata)
+    if params.fairness == "none":
+        return dataset, [], metadata
+    name = params.fairness_group
+    table = read_stated(path, [name, "note_id", *({"augmented_from"} & set(open_notes(path).schema_arrow.names))])
+    stated = [value if isinstance(value, str) else None for value in table[name]]
+    notes = table["augmented_from"].fillna(table["note_id"]) if "augmented_from" in table else table["note_id"]
+    counts = Counter(value for value, _ in set(zip(stated, notes, strict=True)) if value is not None)
+    groups = sorted(value for value, count in counts.items() if count >= params.min_count)
     if len(groups) < 2:
         raise UserError(
-            f"params.yaml: finetune.fairness_group is {column}, but {path} has {len(groups)} group(s) of {min_count} notes or "
-            "more: choose another column, or set finetune.fairness to none"
+            f"params.yaml: finetune.fairness_group is {name}, but of its groups {len(groups)} in {path} has {params.min_count} notes "
+            "or more, and two are needed: choose another column, or set finetune.fairness to none"
         )
     number = {value: index for index, value in enumerate(groups)}
-    return dataset.add_column("group", [number.get(value, -1) for value in stated]), groups
+    dataset = dataset.add_column("group", [number.get(value, -1) for value in stated])
+    if params.fairness == "reweighing":
+        dataset, prior = reweighed(dataset, metadata["balanced_prior"])
+        metadata = metadata | {"balanced_prior": prior}
+    return dataset, groups, metadata
 
 
 def reweighed(dataset: Dataset, prior: list[float]) -> tuple[Dataset, list[float]]:

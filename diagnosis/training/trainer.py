@@ -112,14 +112,14 @@ def make_trainer(
     collator: Collator,
     priors: tuple = (None, None),
     loss=None,
-    class_shares: list[float] | None = None,
+    resampling: dict | None = None,
     fairness: nn.Module | None = None,
 ) -> NoteTrainer:
     """The Trainer for finetune's `params`; its checkpoints lie in `folder`.
 
     `priors`, of the train shard and as rebalanced, correct the validation scores as `predict` corrects its logits, so that
     the epoch is chosen by the decisions that will be made; the task stands third. `loss`, by note, is that of the params
-    where it is not given; `class_shares` and `fairness` as NoteTrainer has them.
+    where it is not given; `resampling` is the balanced table's, `fairness` as NoteTrainer has it.
     """
     gamma = params.focal_gamma if params.loss == "focal" else None
     args = TrainingArguments(
@@ -145,6 +145,7 @@ def make_trainer(
         metric_for_best_model=params.best_metric,
         greater_is_better=params.best_metric != "loss",
         load_best_model_at_end=True,
+        label_names=["labels"],
         remove_unused_columns=False,  # the weights are no argument of the model
         dataloader_pin_memory=device.type == "cuda",
         report_to=live_view(),
@@ -152,7 +153,7 @@ def make_trainer(
     args._n_gpu = min(args.n_gpu, 1)  # several GPUs would split each batch and change the result
     return NoteTrainer(
         loss=loss or partial(note_losses, gamma=gamma),
-        class_shares=class_shares,
+        class_shares=resampling["shares"] if resampling and resampling["method"] == "class_sampler" else None,
         fairness=fairness,
         model=model,
         args=args,
