@@ -151,7 +151,7 @@ class Adversary(nn.Module):
         return losses + scale * functional.cross_entropy(guess, group, ignore_index=-1, reduction="none")
 
     def after_step(self) -> None:
-        pass
+        self.zero_grad()  # the Trainer clears the gradients of the model alone
 
     def leave(self) -> None:
         """Nothing of it stays with the model."""
