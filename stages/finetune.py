@@ -16,8 +16,11 @@ from diagnosis.training.checkpoints import training_key
 from diagnosis.training.curves import write_curves
 from diagnosis.training.dataset import Collator, check_classes, class_shares, read_task, truncation
 from diagnosis.training.device import check_precision, missing_kernel_explained, out_of_memory_explained, prepare_device
+from diagnosis.training.embeddings import SMOTE, on_embeddings
+from diagnosis.training.fairness import guard, told, with_groups
 from diagnosis.training.inference import CARD
 from diagnosis.training.model import load_base, longest_input, merged, save_model, start_at_prior, with_lora
+from diagnosis.training.priors import objective
 from diagnosis.training.processes import check_processes, gathered, is_first, launch, part, started
 from diagnosis.training.token_cache import cached_dataset
 from diagnosis.training.tokens import takes_types
@@ -43,8 +46,13 @@ class FinetuneParams(Params):
     lora_alpha: float = Field(gt=0)
     lora_dropout: float = Field(ge=0, lt=1)
     body_dropout: float | None = Field(ge=0, lt=1)
-    loss: Literal["cross_entropy", "focal"]
+    loss: Literal["cross_entropy", "focal", "logit_adjusted"]
     focal_gamma: float = Field(ge=0)
+    logit_tau: float = Field(gt=0)
+    fairness: Literal["none", "reweighing", "adversarial", "worst_group"]
+    fairness_group: Literal["sex", "age_band", "race", "language", "insurance", "site"]
+    adversary_weight: float = Field(ge=0)
+    group_step: float = Field(gt=0)
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     warmup_share: float = Field(ge=0, lt=1)
@@ -104,30 +112,42 @@ def main():
         multiple=8 if device.type == "cuda" and params.precision != "fp32" else 1,
     )
 
+    # ---- fair portions for groups and classes, and the loss and the class prior that follow
+    train, groups, metadata = with_groups(train, BALANCED, params, metadata)
+    learner, parts = model, {"train": train, "validation": validation, "collator": collator}
+    if metadata.get("resampling", {}).get("method") in SMOTE:
+        learner, parts, metadata = on_embeddings(model.to(device), **parts, metadata=metadata)
+    shares = class_shares(train, len(classes))
+    loss, metadata = objective(params, metadata, shares)
+
     # ---- where it starts
     if multi_label:
-        start_at_prior(model, class_shares(train, len(classes)))
-    if params.method == "lora":
+        start_at_prior(model, metadata["balanced_prior"] or shares)
+    if params.method == "lora" and learner is model:
         model = with_lora(model, rank=params.lora_rank, alpha=params.lora_alpha, dropout=params.lora_dropout)
+        learner = model
+    fairness = guard(model, train, groups, params)
 
     # ---- training
     settings = params.model_dump() | {"device": device.type, "stage": sha256(Path(__file__))}
     folder = CHECKPOINTS / training_key([BALANCED, VALIDATION, BASE], settings)
     trainer = make_trainer(
-        model,
+        learner,
         params,
         folder=folder,
         device=device,
-        train=train,
-        validation=validation,
-        collator=collator,
-        priors=(metadata["train_prior"], metadata["balanced_prior"]),
+        **parts,
+        priors=(metadata["train_prior"], metadata["balanced_prior"], metadata["task"]),
+        loss=loss,
+        resampling=metadata.get("resampling"),
+        fairness=fairness,
     )
     start = time.perf_counter()
     with out_of_memory_explained("finetune.batch_size", "finetune.max_tokens"), missing_kernel_explained():
         epochs = train_or_resume(trainer, params.early_stopping_patience)
     seconds = time.perf_counter() - start
-    model = gathered(trainer.model)
+    if learner is model:
+        model = gathered(trainer.model)
     part()
     if not is_first():
         return
@@ -144,6 +164,7 @@ def main():
         "parameters": parameters,
         "trainable_parameters": trainable,
         "truncated": truncation(train, classes, params.min_count),
+        **({"fairness": told(train, groups, fairness, params)} if groups else {}),
     })  # fmt: skip
     tokens = epochs * int(train["length"][:].sum())
     write_json(TIMINGS, {"seconds": seconds, "epochs": epochs, "tokens_per_second": tokens / seconds})

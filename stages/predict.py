@@ -58,7 +58,7 @@ def main():
                     batch_size=params.batch_size,
                     progress=bar.update,
                 )
-                logits = corrected(logits, card["train_prior"], card["balanced_prior"])
+                logits = corrected(logits, card["train_prior"], card["balanced_prior"], card["task"])
                 probabilities = to_probabilities(logits, card["task"])
                 write([
                     {

@@ -150,7 +150,7 @@ ALLOWED = {
     "finetune_spans": {"torch", "transformers", "peft"},
     "deidentify": {"torch", "transformers"},
     "rebalance": {"imblearn", "sklearn"},
-    "finetune": {"torch", "transformers", "peft", "datasets", "accelerate"},
+    "finetune": {"torch", "transformers", "peft", "datasets", "accelerate", "sklearn", "imblearn"},
     "predict": {"torch", "transformers"},
     "baseline": {"sklearn"},
     "evaluate": {"sklearn"},

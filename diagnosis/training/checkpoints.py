@@ -20,7 +20,10 @@ def training_key(inputs: list[Path], settings: dict) -> str:
     code = sorted([*Path(__file__).parent.glob("*.py"), *Path(__file__).parent.glob("launch/*.yaml")])
     for path in [*inputs, *code]:
         digest.update(f"{path.name} {sha256(path)}\n".encode())
-    libraries = {name: version(name) for name in ("torch", "transformers", "peft", "accelerate", "tokenizers")}
+    libraries = {
+        name: version(name)
+        for name in ("torch", "transformers", "peft", "accelerate", "tokenizers", "imbalanced-learn")
+    }
     digest.update(json.dumps([settings, libraries], sort_keys=True).encode())
     return digest.hexdigest()[:16]
 

@@ -139,4 +139,6 @@ class Collator:
         else:
             batch["labels"] = torch.tensor([int(note["target"][0]) for note in notes])
         batch["weight"] = torch.tensor([float(note["weight"]) for note in notes])
+        if "group" in notes[0]:
+            batch["group"] = torch.tensor([int(note["group"]) for note in notes])
         return batch

@@ -74,14 +74,27 @@ def note_logits(
     return logits
 
 
-def corrected(logits: np.ndarray, train_prior: list[float] | None, balanced_prior: list[float] | None) -> np.ndarray:
-    """Logits as if the model had been trained at the train shard's class shares, not the rebalanced ones.
+def corrected(
+    logits: np.ndarray,
+    train_prior: list[float] | None,
+    balanced_prior: list[float] | None,
+    task: str = "single_label",
+) -> np.ndarray:
+    """Logits as if the model had been trained at the train shard's class shares, not at those that its logits carry.
 
-    Adds log(train_prior) - log(balanced_prior) (Saerens et al. 2002). Multi-label has no such priors: unchanged.
+    Adds log(train_prior) - log(balanced_prior) (Saerens et al. 2002); with several labels the same of the log odds, label by
+    label. Unchanged where the priors are null.
     """
     if train_prior is None or balanced_prior is None:
         return logits
-    return (logits + np.log(train_prior) - np.log(balanced_prior)).astype(np.float32)
+    scale = np.log if task == "single_label" else log_odds
+    return (logits + scale(train_prior) - scale(balanced_prior)).astype(np.float32)
+
+
+def log_odds(shares: list[float]) -> np.ndarray:
+    """log(p / (1 - p)), of shares kept a millionth away from 0 and 1."""
+    shares = np.clip(np.asarray(shares, dtype=np.float64), 1e-6, 1 - 1e-6)
+    return np.log(shares) - np.log1p(-shares)
 
 
 def to_probabilities(logits: np.ndarray, task: str) -> np.ndarray:

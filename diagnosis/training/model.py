@@ -93,9 +93,15 @@ def start_at_prior(model, shares: list[float]) -> None:
     From zero the first steps would teach every logit to be low, all at once; that drives the pooler into saturation, and
     the model then says the shares of every note and learns no more.
     """
+    layer = output_layer(model)
+    if layer is not None and layer.bias is not None:
+        layer.bias.data = tensor(shares, dtype=float32).logit(eps=1e-6)
+
+
+def output_layer(model) -> nn.Linear | None:
+    """The last linear layer, which makes the logits, or None where the model has no such layer."""
     outputs = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == model.config.num_labels]
-    if outputs and outputs[-1].bias is not None:
-        outputs[-1].bias.data = tensor(shares, dtype=float32).logit(eps=1e-6)
+    return outputs[-1] if outputs else None
 
 
 def with_lora(model, *, rank: int, alpha: float, dropout: float):

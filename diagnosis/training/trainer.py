@@ -2,11 +2,13 @@
 
 import os
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
@@ -16,20 +18,27 @@ from diagnosis.data_use import DataUse, check_sending
 from diagnosis.errors import UserError
 from diagnosis.training.checkpoints import KeepLastAndBest, last_checkpoint, read_state
 from diagnosis.training.dataset import Collator
+from diagnosis.training.fairness import KeepFairness
 from diagnosis.training.inference import corrected
-from diagnosis.training.losses import batch_loss, note_losses
+from diagnosis.training.losses import batch_loss
 from diagnosis.training.processes import BatchShares, is_first
+from diagnosis.training.sampler import ClassSampler
 from diagnosis.training.validation import LOWER_IS_BETTER, reported, scores
 
 LOGS_PER_EPOCH = 10
+NOT_THE_MODELS = ("labels", "weight", "group")  # of a batch
 
 
 class NoteTrainer(Trainer):
-    """Trainer whose loss weighs each note and is divided by the notes of the whole accumulated batch."""
+    """Trainer whose loss weighs each note and is divided by the notes of the whole accumulated batch.
 
-    def __init__(self, *, gamma: float | None, **kwargs):
+    `loss(logits, labels)` gives it by note. `class_shares`: classes are drawn in these portions. `fairness` works on the loss of
+    notes that come with a group.
+    """
+
+    def __init__(self, *, loss, class_shares: list[float] | None, fairness: nn.Module | None, **kwargs):
         super().__init__(**kwargs)
-        self.gamma = gamma
+        self.loss, self.class_shares, self.fairness = loss, class_shares, fairness
         # Have the notes of an accumulated batch counted, and the loss left as compute_loss scales it.
         self.model_accepts_loss_kwargs = True
         if (plugin := getattr(self.accelerator.state, "fsdp_plugin", None)) is not None:
@@ -39,19 +48,36 @@ class NoteTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         labels, weights = inputs["labels"], inputs["weight"]
-        outputs = model(**{name: value for name, value in inputs.items() if name not in ("labels", "weight")})
+        outputs = model(**{name: value for name, value in inputs.items() if name not in NOT_THE_MODELS})
         items = labels.numel() if num_items_in_batch is None else num_items_in_batch
-        loss = batch_loss(note_losses(outputs.logits, labels, self.gamma), weights, items)
+        losses = self.loss(outputs.logits, labels)
+        if self.fairness is not None and "group" in inputs:
+            losses = self.fairness(losses, inputs)
         # The items are those of all processes, whose gradients are averaged and not added up.
-        loss = loss * self.args.world_size
+        loss = batch_loss(losses, weights, items) * self.args.world_size
         return (loss, outputs) if return_outputs else loss
+
+    def create_optimizer(self, model=None):
+        optimizer = super().create_optimizer(model)
+        if self.fairness is not None and any(True for _ in self.fairness.parameters()):
+            optimizer.add_param_group({"params": list(self.fairness.parameters())})
+        return optimizer
+
+    def _get_train_sampler(self, train_dataset=None):
+        """By length, or by class and length; of the whole accumulated batch of all processes."""
+        batch = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
+        lengths = self.train_dataset.data.column("length").to_pylist()
+        if self.class_shares is None:
+            return LengthGroupedSampler(batch, self.train_dataset, lengths=lengths)
+        targets = [row[0] for row in self.train_dataset.data.column("target").to_pylist()]
+        return ClassSampler(targets, self.class_shares, lengths, batch)
 
     def get_train_dataloader(self) -> DataLoader:
         """The Trainer's own; for several processes one whose batches together are those of one process."""
         if self.args.world_size == 1:
             return super().get_train_dataloader()
         whole, accumulation = self.args.train_batch_size * self.args.world_size, self.args.gradient_accumulation_steps
-        order = LengthGroupedSampler(whole * accumulation, self.train_dataset, lengths=self.train_dataset["length"])
+        order = self._get_train_sampler()
         return DataLoader(
             self.train_dataset,
             batch_sampler=BatchShares(order, whole, accumulation, self.args.process_index, self.args.world_size),
@@ -119,12 +145,16 @@ def make_trainer(
     train: Dataset,
     validation: Dataset,
     collator: Collator,
-    priors: tuple[list[float] | None, list[float] | None] = (None, None),
+    priors: tuple = (None, None),
+    loss=None,
+    resampling: dict | None = None,
+    fairness: nn.Module | None = None,
 ) -> NoteTrainer:
     """The Trainer for finetune's `params`; its checkpoints lie in `folder`.
 
     `priors`, of the train shard and as rebalanced, correct the validation scores as `predict` corrects its logits, so that
-    the epoch is chosen by the decisions that will be made.
+    the epoch is chosen by the decisions that will be made; the task stands third. `loss`, by note, is that of the params
+    where it is not given; `resampling` is the balanced table's, `fairness` as NoteTrainer has it.
     """
     gamma = params.focal_gamma if params.loss == "focal" else None
     args = TrainingArguments(
@@ -150,20 +180,27 @@ def make_trainer(
         metric_for_best_model=params.best_metric,
         greater_is_better=params.best_metric not in LOWER_IS_BETTER,
         load_best_model_at_end=True,
+        label_names=["labels"],
         remove_unused_columns=False,  # the weights are no argument of the model
         dataloader_pin_memory=device.type == "cuda",
         report_to=live_view(),
     )
     args._n_gpu = min(args.n_gpu, 1)  # several GPUs would split each batch and change the result
     return NoteTrainer(
-        gamma=gamma,
+        loss=loss or partial(note_losses, gamma=gamma),
+        class_shares=resampling["shares"] if resampling and resampling["method"] == "class_sampler" else None,
+        fairness=fairness,
         model=model,
         args=args,
         data_collator=collator,
         train_dataset=train,
         eval_dataset=validation,
         compute_metrics=lambda result: scores(corrected(result.predictions, *priors), result.label_ids, gamma),
-        callbacks=[KeepLastAndBest(), Watch(params.early_stopping_patience)],
+        callbacks=[
+            *([KeepFairness(fairness)] if fairness else []),
+            KeepLastAndBest(),
+            Watch(params.early_stopping_patience),
+        ],
     )
 
 
