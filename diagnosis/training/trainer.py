@@ -20,7 +20,7 @@ from diagnosis.training.checkpoints import KeepLastAndBest, last_checkpoint, rea
 from diagnosis.training.dataset import Collator
 from diagnosis.training.fairness import KeepFairness
 from diagnosis.training.inference import corrected
-from diagnosis.training.losses import batch_loss
+from diagnosis.training.losses import batch_loss, note_losses
 from diagnosis.training.processes import BatchShares, is_first
 from diagnosis.training.sampler import ClassSampler
 from diagnosis.training.validation import LOWER_IS_BETTER, reported, scores
