@@ -16,9 +16,11 @@ from diagnosis.training.checkpoints import training_key
 from diagnosis.training.dataset import Collator, check_classes, class_shares, read_dataset, read_task, truncation
 from diagnosis.training.device import check_precision, out_of_memory_explained, prepare_device
 from diagnosis.training.inference import CARD
+from diagnosis.training.heads import with_head
 from diagnosis.training.model import load_base, longest_input, merged, save_model, start_at_prior, with_lora
 from diagnosis.training.tokens import takes_types
 from diagnosis.training.trainer import check_live_view, curves, make_trainer, summary, train_or_resume
+from diagnosis.training.windows import LongNotes
 
 BALANCED = Path("data/balanced.parquet")
 VALIDATION = Path("data/split/validation.parquet")
@@ -48,6 +50,10 @@ class FinetuneParams(Params):
     accumulation_steps: int = Field(ge=1)
     gradient_checkpointing: bool
     max_tokens: int = Field(ge=8)
+    long_notes: Literal["head", "head_tail", "windows"]
+    pooling: Literal["mean", "max", "attention"]
+    windows_at_once: int | None = Field(ge=1)
+    head: Literal["standard", "label_attention"]
     precision: Literal["fp32", "bf16", "fp16"]
     early_stopping_patience: int = Field(ge=0)
     best_metric: Literal["accuracy", "macro_f1", "weighted_f1", "micro_f1", "loss"]
@@ -75,12 +81,15 @@ def main():
         raise UserError(
             f"params.yaml: finetune.max_tokens is {params.max_tokens}, but {BASE} takes {longest} at most: lower it"
         )
+    long_notes = LongNotes(params.long_notes, params.pooling, params.windows_at_once)
+    model = with_head(model, params.head, long_notes)
     parameters = model.num_parameters()
 
     # ---- the notes, as token ids
-    train = read_dataset(BALANCED, tokenizer, metadata, max_tokens=params.max_tokens, weighted=True)
+    read = {"max_tokens": params.max_tokens, "long_notes": params.long_notes}
+    train = read_dataset(BALANCED, tokenizer, metadata, weighted=True, **read)
     check_classes(train, BALANCED, classes)
-    validation = read_dataset(VALIDATION, tokenizer, metadata, max_tokens=params.max_tokens, weighted=False)
+    validation = read_dataset(VALIDATION, tokenizer, metadata, weighted=False, **read)
     collator = Collator(
         pad_id=tokenizer.pad_token_id,
         classes=len(classes),
@@ -88,6 +97,7 @@ def main():
         types=metadata["text_pair"] and takes_types(model),
         # Half-precision matrix units of a GPU want multiples of 8; elsewhere padding only costs.
         multiple=8 if device.type == "cuda" and params.precision != "fp32" else 1,
+        windows=params.long_notes == "windows",
     )
 
     # ---- where it starts
@@ -108,6 +118,7 @@ def main():
         validation=validation,
         collator=collator,
         priors=(metadata["train_prior"], metadata["balanced_prior"]),
+        long_notes=long_notes,
     )
     start = time.perf_counter()
     with out_of_memory_explained("finetune.batch_size", "finetune.max_tokens"):
@@ -119,6 +130,7 @@ def main():
     with written_aside(FINETUNED) as partial:
         save_model(merged(model), tokenizer, partial, params.max_tokens)
         card = {name: metadata.get(name) for name in CARD_KEYS}
+        card |= {"head": params.head, "long_notes": params.long_notes, "pooling": params.pooling}
         write_json(partial / CARD, card | {"max_tokens": params.max_tokens, "base_sha256": sha256(BASE)})
     with written_aside(CURVES) as partial, open(partial, "w", newline="") as stream:
         writer = csv.DictWriter(stream, ["step", "epoch", "loss", "split"], lineterminator="\n")

@@ -16,6 +16,7 @@ from diagnosis.training.checkpoints import KeepLastAndBest, last_checkpoint, rea
 from diagnosis.training.dataset import Collator
 from diagnosis.training.inference import corrected
 from diagnosis.training.losses import batch_loss, note_losses, scores
+from diagnosis.training.windows import LongNotes, batch_logits
 
 LOGS_PER_EPOCH = 10
 
@@ -23,18 +24,19 @@ LOGS_PER_EPOCH = 10
 class NoteTrainer(Trainer):
     """Trainer whose loss weighs each note and is divided by the notes of the whole accumulated batch."""
 
-    def __init__(self, *, gamma: float | None, **kwargs):
+    def __init__(self, *, gamma: float | None, long_notes: LongNotes, **kwargs):
         super().__init__(**kwargs)
-        self.gamma = gamma
+        self.gamma, self.long_notes = gamma, long_notes
         # Have the notes of an accumulated batch counted, and the loss left as compute_loss scales it.
         self.model_accepts_loss_kwargs = True
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         labels, weights = inputs["labels"], inputs["weight"]
-        outputs = model(**{name: value for name, value in inputs.items() if name not in ("labels", "weight")})
+        inputs = {name: value for name, value in inputs.items() if name not in ("labels", "weight")}
+        logits = batch_logits(model, inputs, self.data_collator.classes, self.long_notes)
         items = labels.numel() if num_items_in_batch is None else num_items_in_batch
-        loss = batch_loss(note_losses(outputs.logits, labels, self.gamma), weights, items)
-        return (loss, outputs) if return_outputs else loss
+        loss = batch_loss(note_losses(logits, labels, self.gamma), weights, items)
+        return (loss, {"logits": logits}) if return_outputs else loss
 
 
 class Watch(TrainerCallback):
@@ -85,6 +87,7 @@ def make_trainer(
     validation: Dataset,
     collator: Collator,
     priors: tuple[list[float] | None, list[float] | None] = (None, None),
+    long_notes: LongNotes = LongNotes(),  # noqa: B008 - it is immutable
 ) -> NoteTrainer:
     """The Trainer for finetune's `params`; its checkpoints lie in `folder`.
 
@@ -115,6 +118,7 @@ def make_trainer(
         metric_for_best_model=params.best_metric,
         greater_is_better=params.best_metric != "loss",
         load_best_model_at_end=True,
+        label_names=["labels"],
         remove_unused_columns=False,  # the weights are no argument of the model
         dataloader_pin_memory=device.type == "cuda",
         report_to=live_view(),
@@ -122,6 +126,7 @@ def make_trainer(
     args._n_gpu = min(args.n_gpu, 1)  # several GPUs would split each batch and change the result
     return NoteTrainer(
         gamma=gamma,
+        long_notes=long_notes,
         model=model,
         args=args,
         data_collator=collator,
