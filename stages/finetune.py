@@ -12,11 +12,12 @@ from pydantic import Field
 from diagnosis.errors import UserError, run
 from diagnosis.files import sha256, write_json, written_aside
 from diagnosis.params import Params
+from diagnosis.training.beyond import beyond, cost, say_unread
 from diagnosis.training.checkpoints import training_key
 from diagnosis.training.dataset import Collator, check_classes, class_shares, read_dataset, read_task, truncation
 from diagnosis.training.device import check_precision, out_of_memory_explained, prepare_device
-from diagnosis.training.inference import CARD
 from diagnosis.training.heads import with_head
+from diagnosis.training.inference import CARD
 from diagnosis.training.model import load_base, longest_input, merged, save_model, start_at_prior, with_lora
 from diagnosis.training.tokens import takes_types
 from diagnosis.training.trainer import check_live_view, curves, make_trainer, summary, train_or_resume
@@ -89,6 +90,7 @@ def main():
     read = {"max_tokens": params.max_tokens, "long_notes": params.long_notes}
     train = read_dataset(BALANCED, tokenizer, metadata, weighted=True, **read)
     check_classes(train, BALANCED, classes)
+    say_unread(train, params.max_tokens)
     validation = read_dataset(VALIDATION, tokenizer, metadata, weighted=False, **read)
     collator = Collator(
         pad_id=tokenizer.pad_token_id,
@@ -126,6 +128,12 @@ def main():
     seconds = time.perf_counter() - start
 
     # ---- what came of it
+    window = {"max_tokens": params.max_tokens, "min_count": params.min_count}
+    tables = {"train": (BALANCED, train), "validation": (VALIDATION, validation)}
+    lengths = {name: beyond(*table, classes, **window) for name, table in tables.items()}
+    validation_scores = cost(
+        model, validation, collator, long_notes, priors=(metadata["train_prior"], metadata["balanced_prior"]), **window
+    )
     trainable = sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
     with written_aside(FINETUNED) as partial:
         save_model(merged(model), tokenizer, partial, params.max_tokens)
@@ -141,6 +149,7 @@ def main():
         "parameters": parameters,
         "trainable_parameters": trainable,
         "truncated": truncation(train, classes, params.min_count),
+        "beyond_window": lengths | {"validation_scores": validation_scores},
     })  # fmt: skip
     tokens = epochs * int(train["length"][:].sum())
     write_json(TIMINGS, {"seconds": seconds, "epochs": epochs, "tokens_per_second": tokens / seconds})

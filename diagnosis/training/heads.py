@@ -34,7 +34,9 @@ class GatedLinear(nn.Linear):
             nn.init.xavier_uniform_(weights)
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        gated = functional.linear(vectors, self.gate_tanh).tanh() * functional.linear(vectors, self.gate_sigmoid).sigmoid()
+        gated = (
+            functional.linear(vectors, self.gate_tanh).tanh() * functional.linear(vectors, self.gate_sigmoid).sigmoid()
+        )
         return torch.cat([super().forward(vectors), functional.linear(gated, self.gate_score)], dim=-1)
 
 
@@ -46,7 +48,8 @@ class LabelAttention(nn.Module):
         super().__init__()
         self.project = nn.Linear(width, width, bias=False)
         self.query = nn.Linear(width, labels, bias=False)
-        self.value = nn.Linear(width, labels)  # last: start_at_prior sets the bias of the last layer with an output a class
+        # Last: start_at_prior sets the bias of the last layer that has an output a class.
+        self.value = nn.Linear(width, labels)
         for layer in (self.project, self.query, self.value):
             nn.init.normal_(layer.weight, std=spread)
         nn.init.zeros_(self.value.bias)

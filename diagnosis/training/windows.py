@@ -105,28 +105,32 @@ def in_windows(ids: list[np.ndarray], types: list[np.ndarray] | None, windows: l
 
 
 def batch_logits(model, batch: dict, classes: int, long_notes: LongNotes) -> torch.Tensor:
-    """Logits (notes, classes) of a batch, in which `note` (windows,) says whose each row is; without it each row is a note.
+    """Logits (notes, classes) of a batch, in which `note` (windows,) says whose each row is; without it each row is a note."""
+    return pooled(*window_outputs(model, batch, long_notes.at_once), classes, long_notes.pooling)
 
-    Beyond `long_notes.at_once` rows the model runs on that many at a time and keeps their outputs alone; the backward pass
-    makes each part's activations again, from the same random state, and goes on from the gradient of the pooled logits. The
-    gradient is that of all windows at once: the gradient cache of Gao et al. 2021, by torch's checkpoint.
+
+def window_outputs(model, batch: dict, at_once: int | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The model's outputs (windows, columns) for a batch, and its `note`.
+
+    Beyond `at_once` windows the model runs on that many at a time and keeps their outputs alone; the backward pass makes each
+    part's activations again, from the same random state, and goes on from the gradient of the pooled logits. The gradient
+    is that of all windows at once: the gradient cache of Gao et al. 2021, by torch's checkpoint.
     """
-    batch = dict(batch)
-    note = batch.pop("note", None)
+    note = batch.get("note")
+    batch = {name: tensor for name, tensor in batch.items() if name != "note"}
 
     def run(**rows):
         return model(**rows).logits
 
     rows = len(batch["input_ids"])
-    step = rows if note is None else long_notes.at_once or rows
-    parts = [{name: tensor[start : start + step] for name, tensor in batch.items()} for start in range(0, rows, step)]
-    if len(parts) == 1:
-        outputs = run(**batch)
-    elif torch.is_grad_enabled():
-        outputs = torch.cat([checkpoint(run, use_reentrant=False, **part) for part in parts])
-    else:
-        outputs = torch.cat([run(**part) for part in parts])
-    return pooled(outputs, note, classes, long_notes.pooling)
+    if note is None or at_once is None or rows <= at_once:
+        return run(**batch), note
+    parts = [
+        {name: tensor[start : start + at_once] for name, tensor in batch.items()} for start in range(0, rows, at_once)
+    ]
+    if torch.is_grad_enabled():
+        return torch.cat([checkpoint(run, use_reentrant=False, **part) for part in parts]), note
+    return torch.cat([run(**part) for part in parts]), note
 
 
 def pooled(outputs: torch.Tensor, note: torch.Tensor | None, classes: int, pooling: str) -> torch.Tensor:
@@ -141,7 +145,8 @@ def pooled(outputs: torch.Tensor, note: torch.Tensor | None, classes: int, pooli
     first = torch.searchsorted(note, note)
     place = torch.arange(len(note), device=note.device) - first
     shape = int(note[-1]) + 1, int(place.max()) + 1
-    there = torch.zeros(shape, dtype=torch.bool, device=note.device).index_put((note, place), torch.tensor(True).to(note.device))
+    there = torch.zeros(shape, dtype=torch.bool, device=note.device)
+    there[note, place] = True
     table = outputs.new_zeros(*shape, outputs.shape[1]).index_put((note, place), outputs)
     logits, there = table[..., :classes], there.unsqueeze(-1)
     if pooling == "mean":
