@@ -297,27 +297,37 @@ def test_saved_and_loaded_it_gives_the_training_logits_whatever_the_batch(famili
 # ---- the stage
 
 
-def long_rows(count: int, seed: int, **options):
-    """Notes whose class stands behind 24 tokens of none, and in the middle of as many."""
+TWO = CLASSES[:2]
+
+
+def long_rows(count: int, seed: int):
+    """Notes of two classes whose words stand behind 20 tokens of neither, and before as many."""
     rng = np.random.default_rng(seed)
     filler = "patient reports history of the denies no with and exam".split()
-    for note in rows(count, seed=seed, **options):
-        words = " ".join(rng.choice([word for word in WORDS[label]]) for label in note["labels"])
-        around = [" ".join(rng.choice(filler, 24)) for _ in range(2)]
-        yield note | {"text": f"{around[0]} {words} {around[1]}", "sex": "F" if len(words) % 2 else "M"}
+    for note in rows(count, seed=seed, classes=TWO):
+        words = " ".join(rng.choice(WORDS[note["labels"][0]], 3))
+        around = [" ".join(rng.choice(filler, 20)) for _ in range(2)]
+        yield note | {"text": f"{around[0]} {words} {around[1]}"}
 
 
-def write_long(folder, model, notes=96, **options):
+def write_long(folder, model, notes=96, question=None):
+    """What finetune and predict read; with a `question` the notes are the second texts of pairs."""
     write_training(folder, model)
-    prior = {"train_prior": [1 / 3] * 3, "balanced_prior": [1 / 3] * 3}
-    write_table(folder / "data/balanced.parquet", long_rows(notes, 1), metadata() | prior, weighted=True)
-    write_table(folder / "data/split/validation.parquet", long_rows(36, 2), metadata())
+    meta = metadata(classes=TWO, text_pair=question is not None)
+    prior = {"train_prior": [1 / 2] * 2, "balanced_prior": [1 / 2] * 2}
+
+    def written(count, seed):
+        for note in long_rows(count, seed):
+            yield note if question is None else note | {"text": question, "text_pair": note["text"]}
+
+    write_table(folder / "data/balanced.parquet", written(notes, 1), meta | prior, weighted=True)
+    write_table(folder / "data/split/validation.parquet", written(36, 2), meta)
     for name in ("calibration", "test"):
-        write_table(folder / f"data/split/{name}.parquet", long_rows(3, 5), metadata())
+        write_table(folder / f"data/split/{name}.parquet", written(3, 5), meta)
 
 
 LEARN = SMALL | {
-    "method": "full", "epochs": 25, "learning_rate": 1e-3, "warmup_share": 0.2, "early_stopping_patience": 3, "best_metric": "loss",
+    "method": "full", "epochs": 15, "learning_rate": 1e-3, "warmup_share": 0.2, "early_stopping_patience": 0, "best_metric": "loss",
 }  # fmt: skip
 
 
@@ -339,10 +349,10 @@ def test_what_lies_beyond_the_first_window_is_learned_by_windows_alone(
     assert found["loss"] == pytest.approx(metrics["validation"]["loss"], abs=2e-6)
     said = capsys.readouterr().out
     if mode == "windows":
-        assert found["accuracy"] > 0.9 > 0.6 > beyond_window["validation_scores"]["beyond_by_first_window"]["accuracy"]
+        assert found["accuracy"] > 0.9 > 0.75 > beyond_window["validation_scores"]["beyond_by_first_window"]["accuracy"]
         assert metrics["truncated"]["notes"] == 0 and "not read" not in said
     else:
-        assert found["accuracy"] < 0.6
+        assert found["accuracy"] < 0.75
         assert metrics["truncated"]["share"] == 1.0
         assert "100.0% of the training notes have more than the 16 tokens" in said
 
@@ -366,18 +376,13 @@ def test_the_same_bytes_twice_and_predict_scores_as_finetune(stage, folder, tiny
     assert stage("predict", {"threads": 1, "batch_size": 7}) == (0, "")
     said = json.loads((folder / "metrics/finetune.json").read_text())["validation"]
     predicted = [row for row in pq.read_table(folder / "data/predictions.parquet").to_pylist() if row["shard"] == "validation"]  # fmt: skip
-    loss = -sum(math.log(row["probabilities"][CLASSES.index(row["labels"][0])]) for row in predicted) / len(predicted)
+    loss = -sum(math.log(row["probabilities"][TWO.index(row["labels"][0])]) for row in predicted) / len(predicted)
     assert said["loss"] == pytest.approx(loss, abs=1e-5)
 
 
 def test_windows_of_text_pairs(stage, folder, tiny_model):
     """The question is short and the class stands in the second text, beyond the first window."""
-    write_long(folder, tiny_model)
-    meta = metadata(text_pair=True)
-    for path, count, seed, weighted in (("balanced", 96, 1, True), ("split/validation", 36, 2, False)):
-        notes = [note | {"text": "exam", "text_pair": note["text"]} for note in long_rows(count, seed)]
-        prior = {"train_prior": [1 / 3] * 3, "balanced_prior": [1 / 3] * 3} if weighted else {}
-        write_table(folder / f"data/{path}.parquet", notes, meta | prior, weighted=weighted)
+    write_long(folder, tiny_model, question="exam")
     assert stage("finetune", LEARN | {"long_notes": "windows", "pooling": "max"}) == (0, "")
     metrics = json.loads((folder / "metrics/finetune.json").read_text())
     assert metrics["validation"]["accuracy"] > 0.9 and metrics["truncated"]["notes"] == 0
