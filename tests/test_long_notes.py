@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import transformers
-from conftest import default_params, merged
+from conftest import default_params
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from toy import CLASSES, WORDS, metadata, other_family, rows, write_table, write_training
 from transformers import AutoTokenizer
@@ -487,4 +487,3 @@ def test_a_long_backbone_reads_it_all(stage, folder, tiny_model, tmp_path_factor
 def test_the_default_reads_the_first_tokens():
     section = default_params()["finetune"]
     assert (section["long_notes"], section["head"]) == ("head", "standard")
-    assert merged(section, {})["max_tokens"] >= 8
