@@ -63,8 +63,15 @@ def note_logits(
         new = {note[row] for row in rows} - begun
         begun |= new
         progress(len(new))
-    of_note = None if tokens.windows is None else torch.tensor(note)
-    return pooled(torch.stack(outputs), of_note, model.config.num_labels, long_notes.pooling).numpy()
+    classes, pooling = model.config.num_labels, long_notes.pooling
+    if tokens.windows is None:
+        return pooled(torch.stack(outputs), None, classes, pooling).numpy()
+    # Note by note: a table of all notes by the windows of the longest would be mostly empty.
+    rest, logits = iter(outputs), []
+    for windows in tokens.windows:
+        own = torch.stack([next(rest) for _ in windows])
+        logits.append(pooled(own, torch.zeros(len(own), dtype=torch.long), classes, pooling))
+    return torch.cat(logits).numpy()
 
 
 def corrected(logits: np.ndarray, train_prior: list[float] | None, balanced_prior: list[float] | None) -> np.ndarray:
