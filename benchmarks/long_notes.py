@@ -6,7 +6,7 @@
 
 MiniLM with LoRA at 128 tokens, of specialties with many notes so many a class; the ways differ in `finetune.long_notes` and
 `pooling` alone. Scored on the validation shard, paired with `head` on the same notes; test is not looked at. A cell's model and
-predictions lie in logs/long_notes/, so that a run that was stopped goes on where it was.
+predictions lie in logs/long_notes/, so that a run that was stopped goes on where it was; the table has the cells that are done.
 """
 
 import argparse
@@ -82,13 +82,13 @@ def main():
     cells = [(way, seed) for seed in range(1 if options.smoke else options.seeds) for way in WAYS]
     for way, seed in tqdm(cells, unit=" cells", desc="long notes"):
         measure(work, notes, way, seed, changes)
-    result = compared(work, cells)
-    if options.smoke:
-        print(*table(result), sep="\n")
-    else:
-        write_json(RESULTS, result)
-        head, rest = PAGE.read_text().split(BEGIN)
-        PAGE.write_text(head + BEGIN + "\n" + "\n".join(table(result)) + "\n" + END + rest.split(END)[1])
+        done = [cell for cell in cells if (cell_folder(work, *cell) / "data/predictions.parquet").exists()]
+        result = compared(work, done)
+        if not options.smoke:
+            write_json(RESULTS, result)
+            head, rest = PAGE.read_text().split(BEGIN)
+            PAGE.write_text(head + BEGIN + "\n" + "\n".join(table(result)) + "\n" + END + rest.split(END)[1])
+    print(*table(result), sep="\n")
 
 
 def stage(name: str, folder: Path, changes: dict) -> None:
