@@ -12,12 +12,14 @@ from diagnosis.data_use import DataUse, strictest
 from diagnosis.errors import UserError, run
 from diagnosis.files import read_json, sha256, write_json, written_aside
 from diagnosis.params import Params
+from diagnosis.training.beyond import beyond, cost, say_unread
 from diagnosis.training.checkpoints import training_key
 from diagnosis.training.curves import write_curves
 from diagnosis.training.dataset import Collator, check_classes, class_shares, read_task, truncation
 from diagnosis.training.device import check_precision, missing_kernel_explained, out_of_memory_explained, prepare_device
-from diagnosis.training.embeddings import SMOTE, on_embeddings
+from diagnosis.training.embeddings import SMOTE, check_embeddings, on_embeddings
 from diagnosis.training.fairness import guard, told, with_groups
+from diagnosis.training.heads import with_head
 from diagnosis.training.inference import CARD
 from diagnosis.training.model import load_base, longest_input, merged, save_model, start_at_prior, with_lora
 from diagnosis.training.priors import objective
@@ -26,6 +28,7 @@ from diagnosis.training.token_cache import cached_dataset
 from diagnosis.training.tokens import takes_types
 from diagnosis.training.trainer import check_live_view, make_trainer, summary, train_or_resume
 from diagnosis.training.validation import check_best_metric
+from diagnosis.training.windows import LongNotes
 
 BALANCED = Path("data/balanced.parquet")
 VALIDATION = Path("data/split/validation.parquet")
@@ -61,6 +64,10 @@ class FinetuneParams(Params):
     accumulation_steps: int = Field(ge=1)
     gradient_checkpointing: bool
     max_tokens: int = Field(ge=8)
+    long_notes: Literal["head", "head_tail", "windows"]
+    pooling: Literal["mean", "max", "attention"]
+    windows_at_once: int | None = Field(ge=1)
+    head: Literal["standard", "label_attention"]
     precision: Literal["fp32", "bf16", "fp16"]
     early_stopping_patience: int = Field(ge=0)
     best_metric: Annotated[str, AfterValidator(check_best_metric)]
@@ -97,12 +104,16 @@ def main():
         raise UserError(
             f"params.yaml: finetune.max_tokens is {params.max_tokens}, but {BASE} takes {longest} at most: lower it"
         )
+    long_notes = LongNotes(params.long_notes, params.pooling, params.windows_at_once)
+    model = with_head(model, params.head, long_notes)
     parameters = model.num_parameters()
 
     # ---- the notes, as token ids
-    train = cached_dataset(BALANCED, tokenizer, metadata, max_tokens=params.max_tokens, weighted=True)
+    read = {"max_tokens": params.max_tokens, "long_notes": params.long_notes}
+    train = cached_dataset(BALANCED, tokenizer, metadata, weighted=True, **read)
     check_classes(train, BALANCED, classes)
-    validation = cached_dataset(VALIDATION, tokenizer, metadata, max_tokens=params.max_tokens, weighted=False)
+    say_unread(train, params.max_tokens)
+    validation = cached_dataset(VALIDATION, tokenizer, metadata, weighted=False, **read)
     collator = Collator(
         pad_id=tokenizer.pad_token_id,
         classes=len(classes),
@@ -110,15 +121,18 @@ def main():
         types=metadata["text_pair"] and takes_types(model),
         # Half-precision matrix units of a GPU want multiples of 8; elsewhere padding only costs.
         multiple=8 if device.type == "cuda" and params.precision != "fp32" else 1,
+        windows=params.long_notes == "windows",
     )
 
     # ---- fair portions for groups and classes, and the loss and the class prior that follow
     train, groups, metadata = with_groups(train, BALANCED, params, metadata)
     learner, parts = model, {"train": train, "validation": validation, "collator": collator}
     if metadata.get("resampling", {}).get("method") in SMOTE:
+        check_embeddings(params, metadata["resampling"]["method"])
         learner, parts, metadata = on_embeddings(model.to(device), **parts, metadata=metadata)
     shares = class_shares(train, len(classes))
     loss, metadata = objective(params, metadata, shares)
+    priors = metadata["train_prior"], metadata["balanced_prior"], metadata["task"]
 
     # ---- where it starts
     if multi_label:
@@ -137,10 +151,11 @@ def main():
         folder=folder,
         device=device,
         **parts,
-        priors=(metadata["train_prior"], metadata["balanced_prior"], metadata["task"]),
+        priors=priors,
         loss=loss,
         resampling=metadata.get("resampling"),
         fairness=fairness,
+        long_notes=long_notes if learner is model else None,
     )
     start = time.perf_counter()
     with out_of_memory_explained("finetune.batch_size", "finetune.max_tokens"), missing_kernel_explained():
@@ -153,10 +168,15 @@ def main():
         return
 
     # ---- what came of it
+    window = {"max_tokens": params.max_tokens, "min_count": params.min_count}
+    tables = {"train": (BALANCED, train), "validation": (VALIDATION, validation)}
+    lengths = {name: beyond(*table, classes, **window) for name, table in tables.items()}
+    validation_scores = cost(model, validation, collator, long_notes, priors=priors, **window)
     trainable = sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
     with written_aside(FINETUNED) as partial:
         save_model(merged(model), tokenizer, partial, params.max_tokens)
         card = {name: metadata.get(name) for name in CARD_KEYS}
+        card |= {"head": params.head, "long_notes": params.long_notes, "pooling": params.pooling}
         write_json(partial / CARD, card | {"max_tokens": params.max_tokens, "base_sha256": sha256(BASE)})
     write_curves(CURVES, trainer.state.log_history)
     write_json(METRICS, {
@@ -165,6 +185,7 @@ def main():
         "trainable_parameters": trainable,
         "truncated": truncation(train, classes, params.min_count),
         **({"fairness": told(train, groups, fairness, params)} if groups else {}),
+        "beyond_window": lengths | {"validation_scores": validation_scores},
     })  # fmt: skip
     tokens = epochs * int(train["length"][:].sum())
     write_json(TIMINGS, {"seconds": seconds, "epochs": epochs, "tokens_per_second": tokens / seconds})

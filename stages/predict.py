@@ -12,6 +12,7 @@ from diagnosis.params import Params
 from diagnosis.scores.predictions import prediction_writer
 from diagnosis.training.device import out_of_memory_explained, prepare_device
 from diagnosis.training.inference import check_preprocessing, corrected, load_finetuned, note_logits, to_probabilities
+from diagnosis.training.windows import LongNotes
 
 SPLIT = Path("data/split")
 FINETUNED = Path("models/finetuned")
@@ -57,6 +58,7 @@ def main():
                     max_tokens=card["max_tokens"],
                     batch_size=params.batch_size,
                     progress=bar.update,
+                    long_notes=LongNotes.of(card),
                 )
                 logits = corrected(logits, card["train_prior"], card["balanced_prior"], card["task"])
                 probabilities = to_probabilities(logits, card["task"])

@@ -19,6 +19,15 @@ NEIGHBOURS = 5  # Chawla et al. 2002
 BATCH = 32  # notes embedded at once
 
 
+def check_embeddings(params, method: str) -> None:
+    """Raises UserError where notes have no one embedding that the last layer alone goes on from."""
+    if params.long_notes == "windows" or params.head != "standard":
+        raise UserError(
+            f"params.yaml: rebalance.method is {method}, which mixes notes by one embedding each: set finetune.head to standard "
+            "and finetune.long_notes to head or head_tail, or take another method"
+        )
+
+
 class Head(nn.Module):
     """The model's own last layer alone: what it is trained to is in the model at once."""
 

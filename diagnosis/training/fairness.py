@@ -32,6 +32,8 @@ def check_fairness(params, metadata: dict) -> None:
         why = "notes have several labels here, and a note has one weight: take adversarial or worst_group"
     elif params.fairness != "none" and method in SMOTE:
         why = f"rebalance.method is {method}, whose mixed notes have no group: change one of the two"
+    elif params.fairness == "adversarial" and (params.long_notes == "windows" or params.head != "standard"):
+        why = "the adversary reads one embedding a note: set finetune.head to standard and finetune.long_notes to head or head_tail"
     elif params.fairness == "worst_group" and method == "class_sampler":
         why = "rebalance.method is class_sampler, which draws groups in other shares: take class_weight"
     elif params.fairness in ("adversarial", "worst_group") and int(os.environ.get("WORLD_SIZE", "1")) > 1:

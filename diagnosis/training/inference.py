@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoTokenizer
 
 from diagnosis.errors import UserError
 from diagnosis.files import read_json, require
-from diagnosis.training.tokens import pad, takes_types, tokenise
+from diagnosis.training.heads import load_classifier
+from diagnosis.training.tokens import pad, takes_types
+from diagnosis.training.windows import LongNotes, in_windows, pooled, tokenise_notes
 
 CARD = "diagnosis.json"  # what the model was trained for, beside its weights
 
@@ -21,9 +23,7 @@ def load_finetuned(folder: Path, device: torch.device):
         require(folder / name, "the model is not whole; run `dvc repro --force finetune`")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-        )
+        model = load_classifier(folder, card)
     except Exception as error:
         raise UserError(
             f"{folder} could not be loaded ({type(error).__name__}): run `dvc repro --force finetune`"
@@ -55,23 +55,37 @@ def note_logits(
     max_tokens: int,
     batch_size: int,
     progress=lambda notes: None,
+    long_notes: LongNotes = LongNotes(),  # noqa: B008 - it is immutable
 ) -> np.ndarray:
-    """Logits (n, classes), float32, in the order of `texts`. Batches are of notes of like length, so little is padding.
+    """Logits (n, classes), float32, in the order of `texts`. Batches are of notes of like length, so little is padding; of
+    windows, where `long_notes` makes such of notes.
 
     `progress` is called with the number of notes after each batch.
     """
-    ids, types, _ = tokenise(tokenizer, texts, pairs, max_tokens)
-    if not takes_types(model):
-        types = None
+    tokens = tokenise_notes(tokenizer, texts, pairs, max_tokens, long_notes.mode)
+    ids, types, note = tokens.ids, tokens.types if takes_types(model) else None, range(len(texts))
+    if tokens.windows is not None:
+        ids, types, note = in_windows(ids, types, tokens.windows)
     order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))  # longest first: memory runs out early or never
-    logits = np.empty((len(ids), model.config.num_labels), dtype=np.float32)
+    outputs, begun = [None] * len(ids), set()
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         batch = pad([ids[row] for row in rows], types and [types[row] for row in rows], tokenizer.pad_token_id)
         batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        logits[rows] = model(**batch).logits.float().cpu().numpy()
-        progress(len(rows))
-    return logits
+        for row, output in zip(rows, model(**batch).logits.float().cpu(), strict=True):
+            outputs[row] = output
+        new = {note[row] for row in rows} - begun
+        begun |= new
+        progress(len(new))
+    classes, pooling = model.config.num_labels, long_notes.pooling
+    if tokens.windows is None:
+        return pooled(torch.stack(outputs), None, classes, pooling).numpy()
+    # Note by note: a table of all notes by the windows of the longest would be mostly empty.
+    rest, logits = iter(outputs), []
+    for windows in tokens.windows:
+        own = torch.stack([next(rest) for _ in windows])
+        logits.append(pooled(own, torch.zeros(len(own), dtype=torch.long), classes, pooling))
+    return torch.cat(logits).numpy()
 
 
 def corrected(

@@ -24,6 +24,7 @@ from diagnosis.training.losses import batch_loss, note_losses
 from diagnosis.training.processes import BatchShares, is_first
 from diagnosis.training.sampler import ClassSampler
 from diagnosis.training.validation import LOWER_IS_BETTER, reported, scores
+from diagnosis.training.windows import LongNotes, batch_logits
 
 LOGS_PER_EPOCH = 10
 NOT_THE_MODELS = ("labels", "weight", "group")  # of a batch
@@ -33,12 +34,21 @@ class NoteTrainer(Trainer):
     """Trainer whose loss weighs each note and is divided by the notes of the whole accumulated batch.
 
     `loss(logits, labels)` gives it by note. `class_shares`: classes are drawn in these portions. `fairness` works on the loss of
-    notes that come with a group.
+    notes that come with a group. `long_notes` says how a note of several windows is
+    read; None where the model is given no notes but their embeddings.
     """
 
-    def __init__(self, *, loss, class_shares: list[float] | None, fairness: nn.Module | None, **kwargs):
+    def __init__(
+        self,
+        *,
+        loss,
+        class_shares: list[float] | None,
+        fairness: nn.Module | None,
+        long_notes: LongNotes | None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.loss, self.class_shares, self.fairness = loss, class_shares, fairness
+        self.loss, self.class_shares, self.fairness, self.long_notes = loss, class_shares, fairness, long_notes
         # Have the notes of an accumulated batch counted, and the loss left as compute_loss scales it.
         self.model_accepts_loss_kwargs = True
         if (plugin := getattr(self.accelerator.state, "fsdp_plugin", None)) is not None:
@@ -48,14 +58,18 @@ class NoteTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         labels, weights = inputs["labels"], inputs["weight"]
-        outputs = model(**{name: value for name, value in inputs.items() if name not in NOT_THE_MODELS})
+        given = {name: value for name, value in inputs.items() if name not in NOT_THE_MODELS}
+        if self.long_notes is None:
+            logits = model(**given).logits
+        else:
+            logits = batch_logits(model, given, self.data_collator.classes, self.long_notes)
         items = labels.numel() if num_items_in_batch is None else num_items_in_batch
-        losses = self.loss(outputs.logits, labels)
+        losses = self.loss(logits, labels)
         if self.fairness is not None and "group" in inputs:
             losses = self.fairness(losses, inputs)
         # The items are those of all processes, whose gradients are averaged and not added up.
         loss = batch_loss(losses, weights, items) * self.args.world_size
-        return (loss, outputs) if return_outputs else loss
+        return (loss, {"logits": logits}) if return_outputs else loss
 
     def create_optimizer(self, model=None):
         optimizer = super().create_optimizer(model)
@@ -149,6 +163,7 @@ def make_trainer(
     loss=None,
     resampling: dict | None = None,
     fairness: nn.Module | None = None,
+    long_notes: LongNotes | None = LongNotes(),  # noqa: B008 - it is immutable
 ) -> NoteTrainer:
     """The Trainer for finetune's `params`; its checkpoints lie in `folder`.
 
@@ -190,6 +205,7 @@ def make_trainer(
         loss=loss or partial(note_losses, gamma=gamma),
         class_shares=resampling["shares"] if resampling and resampling["method"] == "class_sampler" else None,
         fairness=fairness,
+        long_notes=long_notes,
         model=model,
         args=args,
         data_collator=collator,
