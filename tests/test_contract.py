@@ -147,6 +147,7 @@ ALLOWED = {
     # Within functions that are called where a detector is asked for; tests/test_phi_model.py sees to it.
     "finetune_detector": {"torch", "transformers", "peft"},
     "deidentify": {"torch", "transformers"},
+    "augment": {"torch", "transformers"},  # likewise; tests/test_augment_depth.py
     "rebalance": {"imblearn", "sklearn"},
     "finetune": {"torch", "transformers", "peft", "datasets", "accelerate", "sklearn"},
     "predict": {"torch", "transformers", "sklearn", "datasets"},

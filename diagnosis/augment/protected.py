@@ -2,8 +2,8 @@
 
 `find` marks every word of a text with one of three states. FIXED words no operator changes: words of the labels (a new
 surface form of the answer would be a hint), drugs, de-identification marks, headings. KEPT words stay where they are but may be
-part of a phrase that is replaced whole: numbers, units, laterality, degree and direction, time, and the words beside them
-("left atrial", "stage 3 disease"). In a sentence with a negation or another cue (doubt, history, family) every word is KEPT,
+part of a phrase that is replaced whole: findings, numbers, units, laterality, degree and direction, time, and the words beside
+the latter ("left atrial", "stage 3 disease"). In a sentence with a negation or another cue (doubt, history, family) every word is KEPT,
 so no word can enter or leave its scope; so is every sentence's first word, whose capital marks where scopes end. The rest are FREE.
 """
 
@@ -12,6 +12,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
+
+from diagnosis.augment.findings import FINDINGS
 
 FREE, KEPT, FIXED = 0, 1, 2
 
@@ -91,16 +93,16 @@ def find(text: str, labels: frozenset[str]) -> list[Word]:
     ends = [match.end() for match in (END_IN_LOWER_CASE if text == text.lower() else END).finditer(text)]
     fixed = [match.span() for pattern in (MARK, HEADING) for match in pattern.finditer(text)]
     spans = [match.span() for match in WORD.finditer(text)]
-    kinds = [_kind(text[start:end].lower().replace("’", "'"), labels) for start, end in spans]
+    kinds = [kind(text[start:end], labels) for start, end in spans]
     sentences = [bisect_right(ends, start) for start, _ in spans]
-    cued = {sentence for sentence, kind in zip(sentences, kinds, strict=True) if kind == "cue"}
+    cued = {sentence for sentence, own in zip(sentences, kinds, strict=True) if own == "cue"}
 
     words = []
-    for i, ((start, end), kind, sentence) in enumerate(zip(spans, kinds, sentences, strict=True)):
-        if kind == "fixed":
+    for i, ((start, end), own, sentence) in enumerate(zip(spans, kinds, sentences, strict=True)):
+        if own == "fixed":
             state = FIXED
         elif (
-            kind
+            own
             or sentence in cued
             or sentence not in sentences[max(0, i - 1) : i]
             or "modifier" in kinds[max(0, i - 1) : i + 2]
@@ -115,9 +117,13 @@ def find(text: str, labels: frozenset[str]) -> list[Word]:
     return words
 
 
+def kind(word: str, labels: frozenset[str]) -> str:
+    """Of a word: fixed | cue | modifier | finding | letter, or "" where it has no protection of its own."""
+    return _kind(word.lower().replace("’", "'"), labels)
+
+
 @lru_cache(maxsize=1 << 16)
 def _kind(word: str, labels: frozenset[str]) -> str:
-    """Of a lower-case word: fixed | cue | modifier | letter, or "" where it has no protection of its own."""
     # No name of a drug is over 40 letters, and DRUG is slow on a line that is all one word.
     if word in labels or word in DRUGS or (len(word) > 5 and DRUG.search(word[-40:])):
         return "fixed"
@@ -125,4 +131,6 @@ def _kind(word: str, labels: frozenset[str]) -> str:
         return "cue"
     if word in MODIFIERS or any(c.isdigit() for c in word):
         return "modifier"
+    if word in FINDINGS:
+        return "finding"
     return "letter" if len(word) == 1 else ""
