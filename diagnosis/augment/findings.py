@@ -36,7 +36,13 @@ _WORDS = (
     "stiffness stones stridor stroke strokes suicidal sweating sweats swelling swollen syncopal syncope syndrome tachycardia "
     "tachypnea tear tears tender tenderness thirst thirsty thrombocytopenia thrombosis thrombus thyromegaly tingling tinnitus tired "
     "tiredness trauma traumatic tremor tremors tuberculosis tumor tumors tumour typhoid ulcer ulcerated ulcers unconscious "
-    "unresponsive urticaria varicella varices vertigo vomited vomiting weak weakness weight wheeze wheezes wheezing wound wounds"
+    "unresponsive urticaria varicella varices vertigo vomited vomiting weak weakness weight wheeze wheezes wheezing wound wounds "
+    # Their short forms, and the words of those that are phrases ("shortness of breath", "congestive heart failure").
+    "adhd aki ards bph cad chf ckd copd cva dka dm dvt esrd gerd htn ibs mi osa pe ptsd sle sob tia uri uti "
+    "artery attack attention bowel breath cardiac chest congestive coronary deficit deep difficulty gastric heart hepatic "
+    "hyperactivity hyperplasia ketoacidosis kidney liver loss lung muscle obstructive periods post-traumatic prostatic pulmonary "
+    "renal respiratory ringing runny sensitivity shortness sleep sleeping stools stress swallowing tarry tract transient trouble "
+    "urinary urination urine vein venous"
 )
 FINDINGS = frozenset(_WORDS.split())
 

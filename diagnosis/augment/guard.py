@@ -5,17 +5,18 @@ What may stand for each other (synonyms, short and long forms, surface forms) co
 """
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
 
 from diagnosis.augment import abbreviations, surface, synonyms
 from diagnosis.augment.findings import FINDINGS
-from diagnosis.text.context import KINDS, UNMARKED, WORD, note_scopes
+from diagnosis.text.context import UNMARKED, WORD, Scope, note_scopes
 from diagnosis.text.units import UNITS, standardise
 
 _UNITS = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 VALUE = re.compile(rf"\d+(?:[.,/:-]\d+)*(?: ?(?:{_UNITS})(?![\w/]))?")
+NO_FINDINGS = UNMARKED | {"evidence", "sign", "signs", "a", "any", "i", "he", "she", "his", "her", "be", "as", "at", "in", "on"}
 
 Statements = dict[str, frozenset[frozenset[str]]]
 """By finding: the sets of ConText kinds with which it stands in the note; the empty set where it is affirmed."""
@@ -43,31 +44,25 @@ class Guard:
 
 
 def statements(text: str) -> Statements:
-    scopes = note_scopes(text)
-    merged = {kind: _merged([(scope.start, scope.end) for scope in scopes if scope.kind == kind]) for kind in KINDS}
+    words = [(match.start(), match[0].lower()) for match in WORD.finditer(text)]
+    starts = [start for start, _ in words]
+    kinds: dict[int, set[str]] = {}  # by the number of a word
+    for kind, start, end in _merged(note_scopes(text)):
+        for number in range(bisect_left(starts, start), bisect_left(starts, end)):
+            kinds.setdefault(number, set()).add(kind)
     found: dict[str, set[frozenset[str]]] = {}
-    for match in WORD.finditer(text):
-        word = match[0].lower()
-        kinds = frozenset(kind for kind, spans in merged.items() if _within(spans, match.start()))
-        if word in FINDINGS or (kinds and word not in UNMARKED and not word[0].isdigit()):
-            found.setdefault(word, set()).add(kinds)
+    for number, (_, word) in enumerate(words):
+        if word in FINDINGS or (number in kinds and word not in NO_FINDINGS and not word[0].isdigit()):
+            found.setdefault(word, set()).add(frozenset(kinds.get(number, ())))
     return {word: frozenset(sets) for word, sets in found.items()}
 
 
-def _merged(spans: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
-    """The starts and ends of the stretches that the spans cover, in order, apart from each other."""
-    starts: list[int] = []
-    ends: list[int] = []
-    for start, end in sorted(spans):
-        if ends and start <= ends[-1]:
-            ends[-1] = max(ends[-1], end)
-        elif start < end:
-            starts.append(start)
-            ends.append(end)
-    return starts, ends
-
-
-def _within(spans: tuple[list[int], list[int]], at: int) -> bool:
-    starts, ends = spans
-    nearest = bisect_right(starts, at) - 1
-    return nearest >= 0 and at < ends[nearest]
+def _merged(scopes: list[Scope]) -> list[tuple[str, int, int]]:
+    """(kind, start, end) of the stretches that the scopes of each kind cover, apart from each other: no word is met twice."""
+    result: list[tuple[str, int, int]] = []
+    for kind, start, end in sorted((scope.kind, scope.start, scope.end) for scope in scopes):
+        if result and result[-1][0] == kind and start <= result[-1][2]:
+            result[-1] = kind, result[-1][1], max(end, result[-1][2])
+        else:
+            result.append((kind, start, end))
+    return result

@@ -26,11 +26,6 @@ GROUPS = [
     ("there was no", "there was not any"),
     ("negative for", "neg for"),
     ("w/o", "without"),
-    ("can't", "cannot"),
-    ("isn't", "is not"),
-    ("wasn't", "was not"),
-    ("doesn't", "does not"),
-    ("didn't", "did not"),
 ]
 OTHERS: dict[str, list[str]] = {}
 for _one, _other in GROUPS:
@@ -38,7 +33,7 @@ for _one, _other in GROUPS:
     OTHERS.setdefault(_other, []).append(_one)
 
 # "Denies that", "denies having" and "denies the pain" take another construction; "has no known" would lose its sense with "any".
-_NEXT = r"(?= (?!(?:that|to|the|his|her|this|these|having|being|use|using|\w+ing|known|one|longer|more|other|idea|further)\b)[a-z])"
+_NEXT = r"(?= (?!(?:that|to|the|his|her|this|these|having|being|use|using|\w+ing|known|one|longer|more|other|idea|further|difficulty|incident|complications?|change)\b)[a-z])"
 PATTERN = re.compile(
     phrases.boundaries("|".join(re.escape(form) for form in sorted(OTHERS, key=lambda form: (-len(form), form))))
     + _NEXT,
