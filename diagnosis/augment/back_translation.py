@@ -69,16 +69,19 @@ def _load(folder: Path, device: torch.device) -> tuple:
     require(folder / "config.json", "check augment.translators")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        model = MarianMTModel.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        )
+        model, loaded = MarianMTModel.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )  # fmt: skip
+        reason = f"{len(loaded['missing_keys'])} weights are missing" if loaded["missing_keys"] else None
     except ImportError:
         raise UserError(f"{folder} has a sentencepiece tokenizer: pip install -r requirements-augment.txt") from None
     except Exception as error:  # whatever the libraries raise on another kind of folder; none of it has seen a note
+        reason = type(error).__name__
+    if reason:
         raise UserError(
-            f"{folder} could not be loaded as a Marian model ({type(error).__name__}): check augment.translators; weights must be "
-            "safetensors (docs/augment.md)"
-        ) from None
+            f"{folder} could not be loaded as a Marian model ({reason}): check augment.translators; weights must be safetensors "
+            "(docs/augment.md)"
+        )
     return tokenizer, model.to(device).eval()
 
 

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from diagnosis.augment import phrases
-from diagnosis.augment.protected import CUES
+from diagnosis.augment.protected import WORD, kind
 from diagnosis.text.concepts import Concepts
 
 
@@ -16,15 +16,20 @@ class Terms:
         self._terms = self._concepts.terms_by_name()
 
     def __call__(self, text: str, labels: frozenset[str], budget: int, rng: random.Random) -> tuple[str, int]:
-        others = {}
-        for start, end, name in self._concepts.find(text):
+        found, others = list(self._concepts.find(text)), {}
+        for start, end, name in found:
             form = text[start:end]
             terms = [term for term in self._terms[name] if term.lower() != form.lower()]
-            # "no evidence of" in a term would be a negation of its own.
-            others[form] = [term for term in terms if not CUES & set(term.lower().split())]
-        spans = [(start, end) for start, end, _ in self._concepts.find(text) if others[text[start:end]]]
+            others[form] = [term for term in terms if _guarded(term) == _guarded(form)]
+        spans = [(start, end) for start, end, _ in found if others[text[start:end]]]
         return phrases.replace(text, spans, lambda form, rng: rng.choice(others[form]), labels, budget, rng)
 
     def canonical(self, text: str) -> str:
         """The text with each term as its concept's name."""
         return self._concepts.normalise(text)[0]
+
+
+def _guarded(term: str) -> list[str]:
+    """Its numbers, sides, cues and the like: "type 2 diabetes" is not to lose its number, nor a term to bring in a negation."""
+    words = [word.lower() for word in WORD.findall(term)]
+    return sorted(word for word in words if kind(word, frozenset()) not in ("", "letter", "finding"))

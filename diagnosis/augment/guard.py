@@ -16,7 +16,23 @@ from diagnosis.text.units import UNITS, standardise
 
 _UNITS = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 VALUE = re.compile(rf"\d+(?:[.,/:-]\d+)*(?: ?(?:{_UNITS})(?![\w/]))?")
-NO_FINDINGS = UNMARKED | {"evidence", "sign", "signs", "a", "any", "i", "he", "she", "his", "her", "be", "as", "at", "in", "on"}
+NO_FINDINGS = UNMARKED | {
+    "evidence",
+    "sign",
+    "signs",
+    "a",
+    "any",
+    "i",
+    "he",
+    "she",
+    "his",
+    "her",
+    "be",
+    "as",
+    "at",
+    "in",
+    "on",
+}
 
 Statements = dict[str, frozenset[frozenset[str]]]
 """By finding: the sets of ConText kinds with which it stands in the note; the empty set where it is affirmed."""
