@@ -52,7 +52,7 @@ AGE = re.compile(r"(\d{1,3})(?:-year-old|[ -]year[ -]old| ?y/o| ?yo)", re.IGNORE
 _UNITS = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 DOSE = re.compile(rf"(\d+(?:\.\d+)?)( ?)({_UNITS})")
 _FORMS = "|".join(re.escape(form) for form in sorted(GROUP_OF, key=lambda form: (-len(form), form)))
-PATTERN = re.compile(rf"(?<![\w/.,-])(?:{AGE.pattern}|(?-i:{DOSE.pattern})|{_FORMS})(?![\w/-])", re.IGNORECASE)
+PATTERN = re.compile(rf"(?<![\w/.,-])(?:{AGE.pattern}|(?-i:{DOSE.pattern})|{_FORMS})(?![\w/²³:-])", re.IGNORECASE)
 
 
 def apply(text: str, labels: frozenset[str], budget: int, rng: random.Random) -> tuple[str, int]:

@@ -14,6 +14,7 @@ from diagnosis.augment.protected import FREE, find, kind
 from diagnosis.errors import UserError
 
 FILES = [f"{stem}.{part}" for stem, parts in {"data": ("noun", "verb", "adj", "adv")}.items() for part in parts]
+WORD = re.compile(r"[a-z]{4,}(?:-[a-z]+){0,2}")
 PLAIN = re.compile(r"[a-z]{4,}(?:[_-][a-z]+){0,2}")  # no name, no number, no marker of place ("ready_to_hand(p)")
 
 
@@ -43,7 +44,8 @@ class Synonyms:
         """By word: the other words of its only sense."""
         for word, found in senses.items():
             others = [other for other in found[0] if other != word and PLAIN.fullmatch(other)]
-            if len(found) == 1 and others and PLAIN.fullmatch(word) and word not in irregular:
+            single = len(found) == 1 and word in found[0] and WORD.fullmatch(word)
+            if single and others and word not in irregular:
                 self.of[word] = [other.replace("_", " ") for other in others]
 
     def __call__(self, text: str, labels: frozenset[str], budget: int, rng: random.Random) -> tuple[str, int]:
