@@ -91,6 +91,7 @@ def drawn(apply, text: str, labels=NONE, budget: int = 9, seeds: int = 20) -> se
         ("the po river, prn", set()),
         ("about 50 mg/dL there", {"about 50mg/dL there"}),
         ("about 50 mg² there", set()),
+        ("about 40 g there", set()),
         ("Chest x-ray: clear", set()),  # a heading
     ],
 )

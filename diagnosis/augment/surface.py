@@ -8,7 +8,7 @@ import random
 import re
 
 from diagnosis.augment import phrases
-from diagnosis.text.units import UNITS
+from diagnosis.text.units import SPELLING, UNITS
 
 GROUPS = [
     ("BID", "b.i.d.", "twice daily", "twice a day"),
@@ -49,7 +49,8 @@ GROUP_OF = {form.lower(): group for group in GROUPS for form in group}
 CAPITALS = {form for group in GROUPS for form in group if form.isupper()}  # as words they are others: po, prn
 
 AGE = re.compile(r"(\d{1,3})(?:-year-old|[ -]year[ -]old| ?y/o| ?yo)", re.IGNORECASE)
-_UNITS = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
+# Those that cleaning reads with and without the blank as the same: "40g" may be anything.
+_UNITS = "|".join(sorted((re.escape(unit) for unit in UNITS if unit.lower() in SPELLING), key=len, reverse=True))
 DOSE = re.compile(rf"(\d+(?:\.\d+)?)( ?)({_UNITS})")
 _FORMS = "|".join(re.escape(form) for form in sorted(GROUP_OF, key=lambda form: (-len(form), form)))
 PATTERN = re.compile(rf"(?<![\w/.,-])(?:{AGE.pattern}|(?-i:{DOSE.pattern})|{_FORMS})(?![\w/²³:-])", re.IGNORECASE)
