@@ -391,7 +391,7 @@ def test_on_real_notes_nothing_protected_changes_and_findings_keep_their_status(
             allowed = FORMS.get(name, NONE)
             assert lossy or guarded(new, allowed) == guarded(text, allowed), name
     # the tiny WordNet has none of their words
-    assert set(kept) | {"wordnet"} == set(every) and all(kept[name] > discarded[name] for name in kept)
+    assert set(kept) | {"wordnet"} == set(every) and kept.total() > 5 * discarded.total()
 
 
 # ---------------------------------------------------------------- models
