@@ -65,7 +65,7 @@ CLASSIFIERS = ("tfidf", "embeddings")
 
 # Classes that a condition of the embedded corpus belongs to (diagnosis/synthetic/disease_model.py). mtsamples has specialties, none of them.
 RARE = {
-    "symptom2disease": {"pneumonia": ["J18"], "diabetes": ["E10"]},
+    "symptom2disease": {"Pneumonia": ["J18"], "diabetes": ["E10"]},
     "medical_abstracts": {
         "cardiovascular diseases": ["I50"], "digestive system diseases": ["K85"],
         "nervous system diseases": ["G40", "I63"], "neoplasms": ["C34"],
@@ -156,7 +156,7 @@ class Corpus:
     def scorer(self, rows: np.ndarray, scores: np.ndarray) -> Scorer:
         ids = np.array(self.ids, object)[rows]
         shard = Shard(ids, self.patients[rows], self.present[rows], scores, np.zeros(len(rows), bool), True)
-        return Scorer(shard)
+        return Scorer(shard, int(self.patients.max()) + 1)
 
     def difference(self, cells: dict[int, tuple], measure) -> dict:
         """By seed (rows, scores without, scores with): the mean of a measure, and its paired difference with an interval."""
@@ -199,8 +199,14 @@ def embeddings(texts: list[str], name: str) -> list[np.ndarray]:
     return result
 
 
+def f1(scorer: Scorer, weights: np.ndarray) -> np.ndarray:
+    """(k, b), NaN for a class that validation does not have."""
+    above, below = scorer.fractions(weights)["f1"]
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
 def macro_f1(scorer: Scorer, weights: np.ndarray) -> np.ndarray:
-    return scorer.headline(weights)["macro_f1"]
+    return np.nanmean(f1(scorer, weights), axis=0)
 
 
 # ---------------------------------------------------------------- operators
@@ -272,11 +278,7 @@ def invented(corpus: Corpus) -> dict:
                 cells[classifier][seed] = (validation, one, other)
 
         def f1_of_class(scorer: Scorer, weights: np.ndarray, number: int = number) -> np.ndarray:
-            shard = scorer.shard
-            decided, actual = shard.decided[:, number], shard.truth[:, number]
-            weights = np.ones((len(actual), 1)) if weights is scorer.ones else weights[shard.patients]
-            both, named, real = ((chosen[:, None] * weights).sum(0) for chosen in (decided & actual, decided, actual))
-            return 2 * both / (named + real)
+            return f1(scorer, weights)[number]
 
         result[label] = {"invented": len(more), **{c: corpus.difference(cells[c], f1_of_class) for c in CLASSIFIERS}}
     return result
