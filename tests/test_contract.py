@@ -149,6 +149,7 @@ ALLOWED = {
     "finetune_detector": {"torch", "transformers", "peft"},
     "finetune_spans": {"torch", "transformers", "peft"},
     "deidentify": {"torch", "transformers"},
+    "augment": {"torch", "transformers"},  # likewise; tests/test_augment_depth.py
     "rebalance": {"imblearn", "sklearn"},
     "finetune": {"torch", "transformers", "peft", "datasets", "accelerate", "sklearn", "imblearn"},
     "predict": {"torch", "transformers"},
