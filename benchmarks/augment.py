@@ -189,7 +189,7 @@ def embeddings(texts: list[str], name: str) -> list[np.ndarray]:
     import torch
 
     (tokenizer, model), result = base_model(), []
-    for at in tqdm(range(0, len(texts), 32), desc=f"{name}: embed", unit=" batches", leave=False):
+    for at in tqdm(range(0, len(texts), 32), desc=f"{name}: embed", unit=" batches", leave=False, disable=not texts):
         some = texts[at : at + 32]
         batch = tokenizer(some, truncation=True, max_length=MAX_TOKENS, padding=True, return_tensors="pt")
         with torch.inference_mode():
@@ -319,10 +319,11 @@ def speed(python: str) -> dict:
 
 
 def nltk_data(folder: Path) -> None:
-    """Debian's files as nltk wants them: with the names of the lexicographers' files, which Debian leaves out."""
+    """Debian's files as nltk wants them, with two that Debian leaves out and no look-up of synonyms reads."""
     folder.mkdir(parents=True)
     for file in [*WORDNET.glob("index.*"), *WORDNET.glob("*.exc"), *(WORDNET / name for name in FILES)]:
         (folder / file.name).write_bytes(require(file, "install wordnet-base").read_bytes())
+    (folder / "index.sense").touch()
     (folder / "lexnames").write_text("".join(f"{number:02}\tfile{number}\t1\n" for number in range(45)))
 
 

@@ -82,7 +82,7 @@ def main():
                 augmented.write([note])
                 if not chosen.intersection(note["labels"]):
                     continue
-                written, said = {note["text"]}, guard.read(note["text"]) if operators else None
+                written, said = {note["text"]}, guard.read(note["text"])
                 for copy in range(1, params.copies + 1):
                     key = (params.seed, note["note_id"], copy)
                     text, changed = version(note["text"], operators, params.rate, params.max_changes, labels, key)

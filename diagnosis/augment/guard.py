@@ -8,6 +8,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import cached_property
 
 from diagnosis.augment import abbreviations, surface, synonyms
 from diagnosis.augment.findings import FINDINGS
@@ -38,25 +39,48 @@ Statements = dict[str, frozenset[frozenset[str]]]
 """By finding: the sets of ConText kinds with which it stands in the note; the empty set where it is affirmed."""
 
 
+class Said:
+    """What a text says of each finding, and its values with their units: as it stands, and in one form where that is asked for."""
+
+    def __init__(self, text: str, one_form: Callable[[str], str]):
+        self._text, self._one_form = text, one_form
+
+    @cached_property
+    def as_written(self) -> tuple[Statements, Counter]:
+        return statements(self._text), values(self._text)
+
+    @cached_property
+    def in_one_form(self) -> tuple[Statements, Counter]:
+        return statements(self._one_form(self._text)), values(standardise(self._text))
+
+
 class Guard:
     """Compares versions with their note. `more` bring further terms to one form (of an ontology, of reviewed swaps)."""
 
     def __init__(self, more: Iterable[Callable[[str], str]] = ()):
         self._canonical = [surface.canonical, abbreviations.canonical, *more, synonyms.canonical]
 
-    def read(self, text: str) -> tuple[Statements, Counter]:
-        """What is said of each finding, and the values with their units."""
-        values = Counter(match[0].replace(" ", "") for match in VALUE.finditer(standardise(text)))
+    def read(self, text: str) -> Said:
+        return Said(text, self._one_form)
+
+    def _one_form(self, text: str) -> str:
         for canonical in self._canonical:
             text = canonical(text)
-        return statements(text), values
+        return text
 
-    def same(self, before: tuple[Statements, Counter], after: tuple[Statements, Counter], may_lose: bool) -> bool:
-        """Whether a version says what its note says; with `may_lose` findings and values may be gone, but none may be new or
-        said of another person, time or certainty."""
+    def same(self, before: Said, after: Said, may_lose: bool) -> bool:
+        """Whether a version says what its note says, as it stands or in one form; with `may_lose` findings and values may be
+        gone, but none may be new or said of another person, time or certainty."""
+        if before.as_written == after.as_written:
+            return True
         if not may_lose:
-            return before == after
-        return after[1] <= before[1] and all(before[0].get(word) == kinds for word, kinds in after[0].items())
+            return before.in_one_form == after.in_one_form
+        (said, had), (says, has) = before.in_one_form, after.in_one_form
+        return has <= had and all(said.get(word) == kinds for word, kinds in says.items())
+
+
+def values(text: str) -> Counter:
+    return Counter(match[0].replace(" ", "") for match in VALUE.finditer(text))
 
 
 def statements(text: str) -> Statements:

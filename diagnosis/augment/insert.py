@@ -3,7 +3,7 @@
 import random
 
 from diagnosis.augment.phrases import spliced
-from diagnosis.augment.protected import FREE, find
+from diagnosis.augment.protected import FREE, columns
 
 
 def apply(text: str, labels: frozenset[str], budget: int, rng: random.Random) -> tuple[str, int]:
@@ -11,12 +11,10 @@ def apply(text: str, labels: frozenset[str], budget: int, rng: random.Random) ->
 
     The note's own words: nothing is said that it does not say.
     """
-    words = find(text, labels)
-    free = [text[word.start : word.end] for word in words if word.state == FREE]
-    places = [
-        other.start
-        for one, other in zip(words, words[1:], strict=False)
-        if one.state == other.state == FREE and one.sentence == other.sentence and text[one.end : other.start] == " "
-    ]
+    spans, _, states = columns(text, labels)
+    free = [span for span, state in zip(spans, states, strict=True) if state == FREE]
+    pairs = zip(spans, spans[1:], zip(states, states[1:], strict=False), strict=False)
+    places = [other[0] for one, other, pair in pairs if pair == (FREE, FREE) and text[one[1] : other[0]] == " "]
     chosen = sorted(rng.sample(places, min(budget, len(places))))
-    return spliced(text, ((at, at, f"{rng.choice(free)} ") for at in chosen)), len(chosen)
+    again = [text[start:end] for start, end in rng.choices(free, k=len(chosen))] if chosen else []
+    return spliced(text, ((at, at, f"{word} ") for at, word in zip(chosen, again, strict=True))), len(chosen)

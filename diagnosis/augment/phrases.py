@@ -5,7 +5,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
-from diagnosis.augment.protected import FIXED, find
+from diagnosis.augment.protected import FIXED, columns
 
 BEGINNING = re.compile(r"(?:\A|[.!?])\s*")  # a word that stands at its end begins a sentence
 
@@ -27,12 +27,13 @@ def replace(
 
     Spans are in order, none over another. Returns the text and how many phrases were replaced. The text's case is followed.
     """
-    fixed = [word for word in find(text, labels) if word.state == FIXED]
-    ends = [word.end for word in fixed]
+    words, _, states = columns(text, labels)
+    fixed = [word for word, state in zip(words, states, strict=True) if state == FIXED]
+    ends = [end for _, end in fixed]
 
     def is_fixed(start: int, end: int) -> bool:
         following = bisect_right(ends, start)  # the first fixed word that ends after the start
-        return following < len(fixed) and fixed[following].start < end
+        return following < len(fixed) and fixed[following][0] < end
 
     spans = [span for span in spans if not is_fixed(*span)]
     lower, changes = text == text.lower(), []

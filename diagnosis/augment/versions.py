@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping
 
 from diagnosis.augment.operators import Operator
-from diagnosis.augment.protected import FREE, find
+from diagnosis.augment.protected import FREE, columns
 
 
 def version(
@@ -23,7 +23,7 @@ def version(
     """
     digest = hashlib.sha256(":".join(map(str, key)).encode()).digest()
     rng = random.Random(int.from_bytes(digest[:8], "big"))
-    budget = max(1, round(rate * sum(word.state == FREE for word in find(text, labels))))
+    budget = max(1, round(rate * columns(text, labels)[2].count(FREE)))
     budget = min(budget, max_changes or budget)
     changes = {}
     for name, operator in operators.items():

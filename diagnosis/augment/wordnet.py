@@ -10,7 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from diagnosis.augment import phrases
-from diagnosis.augment.protected import FREE, find, kind
+from diagnosis.augment.protected import FREE, columns, kind
 from diagnosis.errors import UserError
 
 FILES = [f"{stem}.{part}" for stem, parts in {"data": ("noun", "verb", "adj", "adv")}.items() for part in parts]
@@ -49,11 +49,9 @@ class Synonyms:
                 self.of[word] = [other.replace("_", " ") for other in others]
 
     def __call__(self, text: str, labels: frozenset[str], budget: int, rng: random.Random) -> tuple[str, int]:
-        spans = [
-            (word.start, word.end)
-            for word in find(text, labels)
-            if word.state == FREE and self._safe(text[word.start : word.end].lower(), labels)
-        ]
+        words, _, states = columns(text, labels)
+        free = (span for span, state in zip(words, states, strict=True) if state == FREE)
+        spans = [(start, end) for start, end in free if self._safe(text[start:end].lower(), labels)]
         return phrases.replace(
             text, spans, lambda form, rng: rng.choice(self._safe(form.lower(), labels)), labels, budget, rng
         )
