@@ -294,11 +294,12 @@ def by_group(name: str, method: str, seed: int) -> dict:
 def write_page(results: dict) -> None:
     """Put the tables between the marks of docs/results.md; the prose around them stays."""
     lines = []
-    for name in NAMES:
+    for name, table in results["classes"].items():
         lines += [f"{name}, {len(SEEDS)} deals:", "",
                   "| method | macro recall | rarest third | commonest third | accuracy | ECE | Brier | uncorrected: macro recall | rarest third | accuracy | ECE |",
                   "|---|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
-        for method, found in results["classes"][name].items():
+        for method in (each for each in METHODS if each in table):
+            found = table[method]
             cells = [
                 mean(found, "corrected", key) for key in ("sensitivity", "rare", "common", "accuracy", "ece", "brier")
             ]
@@ -308,7 +309,8 @@ def write_page(results: dict) -> None:
     for name, table in results["groups"].items():
         columns = list(next(iter(table["none"].values())))
         lines += [f"{name}, accuracy by insurance:", "", "| fairness | " + " | ".join(columns) + " | gap |", "|---|" + "---|" * (len(columns) + 1)]  # fmt: skip
-        for method, found in table.items():
+        for method in FAIR:
+            found = table[method]
             gaps = [max(list(cell.values())[1:]) - min(list(cell.values())[1:]) for cell in found.values()]
             cells = [spread([cell[column] for cell in found.values()]) for column in columns]
             lines.append(f"| {method} | " + " | ".join([*cells, spread(gaps)]) + " |")
