@@ -23,14 +23,15 @@ def repeats(targets: np.ndarray, method: str | None, seed: int, strength: float 
     from imblearn.over_sampling import RandomOverSampler  # here: it takes two seconds to import
     from imblearn.under_sampling import RandomUnderSampler
 
-    counts = np.bincount(targets)
-    wanted = evened(counts, strength)
-    wanted *= counts.max() / wanted.max()
-    if method == "undersample":
-        wanted *= (counts / wanted).min()
-    wanted = {number: int(round(count)) for number, count in enumerate(wanted) if counts[number]}
+    counts, strategy = np.bincount(targets), "auto"
+    if strength < 1:
+        wanted = evened(counts, strength)
+        wanted *= counts.max() / wanted.max()
+        if method == "undersample":
+            wanted *= (counts / wanted).min()
+        strategy = {number: round(count) for number, count in enumerate(wanted.tolist()) if counts[number]}
     sampler = (RandomOverSampler if method == "oversample" else RandomUnderSampler)(
-        sampling_strategy=wanted, random_state=seed
+        sampling_strategy=strategy, random_state=seed
     )
     sampler.fit_resample(np.arange(len(targets)).reshape(-1, 1), targets)
     return np.bincount(sampler.sample_indices_, minlength=len(targets))

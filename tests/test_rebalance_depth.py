@@ -22,6 +22,7 @@ from diagnosis.balance import effective_numbers, effective_weights, evened, posi
 from diagnosis.errors import UserError
 from diagnosis.files import read_json, sha256
 from diagnosis.notes import note_writer, read_metadata
+from diagnosis.training.checkpoints import KeepLastAndBest
 from diagnosis.training.dataset import Collator, read_dataset
 from diagnosis.training.embeddings import embed, mixed
 from diagnosis.training.inference import corrected, log_odds, to_probabilities
@@ -46,7 +47,7 @@ def test_evened_by_hand():
     ("method", "sampler"), [("oversample", RandomOverSampler), ("undersample", RandomUnderSampler)]
 )
 def test_full_strength_is_imbalanced_learns_default(method, sampler):
-    targets = np.random.default_rng(0).choice(4, 300, p=[0.6, 0.25, 0.1, 0.05])
+    targets = np.random.default_rng(0).choice(4, 300, p=[0.05, 0.25, 0.6, 0.1])
     theirs = sampler(random_state=7)
     theirs.fit_resample(np.arange(300).reshape(-1, 1), targets)
     assert repeats(targets, method, 7).tolist() == np.bincount(theirs.sample_indices_, minlength=300).tolist()
@@ -409,6 +410,27 @@ def test_finetune_with_the_class_sampler_twice_and_in_the_card(stage, folder, ti
     assert sha256(folder / "models/finetuned") == first
     card = read_json(folder / "models/finetuned/diagnosis.json")
     assert card["balanced_prior"] == pytest.approx([1 / 3] * 3)  # even shares, to whatever power
+
+
+@pytest.mark.parametrize("method", ["class_sampler", "smote"])
+def test_stopped_after_an_epoch_and_resumed_gives_the_same_bytes(stage, folder, tiny_model, monkeypatch, method):
+    uneven(folder, tiny_model, method)
+    changes = SMALL | {"epochs": 3, "body_dropout": 0.1, "early_stopping_patience": 0}
+    outputs = ("models/finetuned", "metrics/finetune.json", "plots/finetune.csv")
+    assert stage("finetune", changes) == (0, "")
+    first = [sha256(folder / path) for path in outputs]
+    keep = KeepLastAndBest.on_save
+
+    def stop(self, args, state, control, **kwargs):
+        keep(self, args, state, control, **kwargs)
+        raise UserError("stopped")
+
+    monkeypatch.setattr(KeepLastAndBest, "on_save", stop)
+    assert stage("finetune", changes) == (1, "error: stopped")
+    monkeypatch.setattr(KeepLastAndBest, "on_save", keep)
+    assert stage("finetune", changes) == (0, "")
+    assert read_json(folder / "logs/finetune.json")["epochs"] == 2
+    assert [sha256(folder / path) for path in outputs] == first
 
 
 def test_finetune_adjusts_several_labels_and_predict_corrects_them(stage, folder, tiny_model):
