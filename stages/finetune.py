@@ -16,7 +16,8 @@ from diagnosis.training.checkpoints import training_key
 from diagnosis.training.dataset import Collator, check_classes, class_shares, read_dataset, read_task, truncation
 from diagnosis.training.device import check_precision, out_of_memory_explained, prepare_device
 from diagnosis.training.inference import CARD
-from diagnosis.training.model import load_base, longest_input, merged, save_model, start_at_prior, with_lora
+from diagnosis.training.methods import adapt_model, check_length, check_method, check_optimizer, save_trained
+from diagnosis.training.model import load_base, start_at_prior
 from diagnosis.training.tokens import takes_types
 from diagnosis.training.trainer import check_live_view, curves, make_trainer, summary, train_or_resume
 
@@ -33,13 +34,12 @@ CARD_KEYS = ("balanced_prior", "classes", "corpus", "data_use", "task", "text_pa
 
 class FinetuneParams(Params):
     seed: int = Field(ge=0, lt=2**32)
-    method: Literal["full", "lora"]
-    lora_rank: int = Field(ge=1)
-    lora_alpha: float = Field(gt=0)
-    lora_dropout: float = Field(ge=0, lt=1)
+    method: str
+    method_options: dict[str, dict]
     body_dropout: float | None = Field(ge=0, lt=1)
     loss: Literal["cross_entropy", "focal"]
     focal_gamma: float = Field(ge=0)
+    optimizer: Literal["adamw", "adamw_fused", "adafactor", "adamw_8bit"]
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     warmup_share: float = Field(ge=0, lt=1)
@@ -60,6 +60,8 @@ def main():
     transformers.logging.set_verbosity_error()
     device = prepare_device(params.threads)
     check_precision(params.precision, device)
+    check_method(params.method, params.method_options, device)
+    check_optimizer(params.optimizer, device)
     metadata = read_task(BALANCED)
     check_live_view(metadata["data_use"])
     classes, multi_label = metadata["classes"], metadata["task"] == "multi_label"
@@ -71,10 +73,7 @@ def main():
     # ---- the model; seeded first, for its head is drawn at random
     transformers.set_seed(params.seed)
     model, tokenizer = load_base(BASE, classes, metadata["task"], params.body_dropout)
-    if (longest := longest_input(model)) is not None and params.max_tokens > longest:
-        raise UserError(
-            f"params.yaml: finetune.max_tokens is {params.max_tokens}, but {BASE} takes {longest} at most: lower it"
-        )
+    check_length(model, params.max_tokens, params.method, params.method_options, BASE)
     parameters = model.num_parameters()
 
     # ---- the notes, as token ids
@@ -93,8 +92,7 @@ def main():
     # ---- where it starts
     if multi_label:
         start_at_prior(model, class_shares(train, len(classes)))
-    if params.method == "lora":
-        model = with_lora(model, rank=params.lora_rank, alpha=params.lora_alpha, dropout=params.lora_dropout)
+    model = adapt_model(model, params.method, params.method_options, device)
 
     # ---- training
     settings = params.model_dump() | {"device": device.type, "stage": sha256(Path(__file__))}
@@ -117,8 +115,8 @@ def main():
     # ---- what came of it
     trainable = sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
     with written_aside(FINETUNED) as partial:
-        save_model(merged(model), tokenizer, partial, params.max_tokens)
-        card = {name: metadata.get(name) for name in CARD_KEYS}
+        adapter = save_trained(model, tokenizer, partial, params.max_tokens)
+        card = {name: metadata.get(name) for name in CARD_KEYS} | adapter
         write_json(partial / CARD, card | {"max_tokens": params.max_tokens, "base_sha256": sha256(BASE)})
     with written_aside(CURVES) as partial, open(partial, "w", newline="") as stream:
         writer = csv.DictWriter(stream, ["step", "epoch", "loss", "split"], lineterminator="\n")

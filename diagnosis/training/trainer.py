@@ -18,6 +18,13 @@ from diagnosis.training.inference import corrected
 from diagnosis.training.losses import batch_loss, note_losses, scores
 
 LOGS_PER_EPOCH = 10
+# finetune.optimizer, by the Trainer's names
+OPTIMIZERS = {
+    "adamw": "adamw_torch",
+    "adamw_fused": "adamw_torch_fused",
+    "adafactor": "adafactor",
+    "adamw_8bit": "adamw_bnb_8bit",
+}
 
 
 class NoteTrainer(Trainer):
@@ -98,6 +105,7 @@ def make_trainer(
         use_cpu=device.type == "cpu",
         bf16=params.precision == "bf16",
         fp16=params.precision == "fp16",
+        optim=OPTIMIZERS[params.optimizer],
         learning_rate=params.learning_rate,
         weight_decay=params.weight_decay,
         warmup_steps=params.warmup_share,  # below 1 it is a share of all steps
