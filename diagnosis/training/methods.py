@@ -142,7 +142,9 @@ def check_optimizer(name: str, device: torch.device) -> None:
 def check_length(model, max_tokens: int, method: str, options: dict[str, dict], base: Path) -> None:
     """Raises UserError where a note of `max_tokens`, and the virtual tokens before it, have no room in the model."""
     longest = longest_input(model)
-    virtual = options[method]["num_virtual_tokens"] if method in ("p_tuning", "prompt_tuning") else 0
+    virtual = 0
+    if method in ("p_tuning", "prompt_tuning"):
+        virtual = checked_options(method, options[method])["num_virtual_tokens"]
     if longest is not None and max_tokens + virtual > longest:
         beside = f", of which {virtual} are virtual" if virtual else ""
         raise UserError(
@@ -238,9 +240,11 @@ def refusals_explained(method: str):
     """Turn what peft raises for options or a model that it does not take into one line; no note has been seen yet."""
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"finetune.method is {method}, which peft does not build on this base model so: {reason}") from None
+        raise UserError(
+            f"finetune.method is {method}, which peft does not build on this base model so: {reason}"
+        ) from None
 
 
 def default_targets(model, method: str, heads: list[str]) -> list[str]:
