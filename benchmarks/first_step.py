@@ -65,7 +65,7 @@ def begin(*args):
 
 timed("load_base", "model")
 timed("cached_dataset", "tokens")
-timed("with_lora", "adapters")
+timed("adapt_model", "adapters")
 timed("make_trainer", "Trainer")
 train, stage.train_or_resume = stage.train_or_resume, begin
 Watch.on_step_begin, Watch.on_step_end = first, stop

@@ -21,7 +21,8 @@ from diagnosis.training.embeddings import SMOTE, check_embeddings, on_embeddings
 from diagnosis.training.fairness import guard, told, with_groups
 from diagnosis.training.heads import with_head
 from diagnosis.training.inference import CARD
-from diagnosis.training.model import load_base, longest_input, merged, save_model, start_at_prior, with_lora
+from diagnosis.training.methods import adapt_model, check_length, check_method, check_optimizer, save_trained
+from diagnosis.training.model import load_base, start_at_prior
 from diagnosis.training.priors import objective
 from diagnosis.training.processes import check_processes, gathered, is_first, launch, part, started
 from diagnosis.training.token_cache import cached_dataset
@@ -44,10 +45,8 @@ CARD_KEYS = ("balanced_prior", "classes", "corpus", "data_use", "preprocessing",
 
 class FinetuneParams(Params):
     seed: int = Field(ge=0, lt=2**32)
-    method: Literal["full", "lora"]
-    lora_rank: int = Field(ge=1)
-    lora_alpha: float = Field(gt=0)
-    lora_dropout: float = Field(ge=0, lt=1)
+    method: str
+    method_options: dict[str, dict]
     body_dropout: float | None = Field(ge=0, lt=1)
     loss: Literal["cross_entropy", "focal", "logit_adjusted"]
     focal_gamma: float = Field(ge=0)
@@ -56,6 +55,7 @@ class FinetuneParams(Params):
     fairness_group: Literal["sex", "age_band", "race", "language", "insurance", "site"]
     adversary_weight: float = Field(ge=0)
     group_step: float = Field(gt=0)
+    optimizer: Literal["adamw", "adamw_fused", "adafactor", "adamw_8bit"]
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     warmup_share: float = Field(ge=0, lt=1)
@@ -86,6 +86,8 @@ def main():
     transformers.logging.set_verbosity_error()
     device = prepare_device(params.threads, params.deterministic)
     check_precision(params.precision, device)
+    check_method(params.method, params.method_options, device)
+    check_optimizer(params.optimizer, device)
     metadata = read_task(BALANCED)
     if ADAPTED.exists():
         terms = [DataUse.of(stated["data_use"]) for stated in (metadata, read_json(ADAPTED))]
@@ -100,10 +102,7 @@ def main():
     # ---- the model; seeded first, for its head is drawn at random
     transformers.set_seed(params.seed)
     model, tokenizer = load_base(BASE, classes, metadata["task"], params.body_dropout)
-    if (longest := longest_input(model)) is not None and params.max_tokens > longest:
-        raise UserError(
-            f"params.yaml: finetune.max_tokens is {params.max_tokens}, but {BASE} takes {longest} at most: lower it"
-        )
+    check_length(model, params.max_tokens, params.method, params.method_options, BASE)
     long_notes = LongNotes(params.long_notes, params.pooling, params.windows_at_once)
     model = with_head(model, params.head, long_notes)
     parameters = model.num_parameters()
@@ -137,9 +136,8 @@ def main():
     # ---- where it starts
     if multi_label:
         start_at_prior(model, metadata["balanced_prior"] or shares)
-    if params.method == "lora" and learner is model:
-        model = with_lora(model, rank=params.lora_rank, alpha=params.lora_alpha, dropout=params.lora_dropout)
-        learner = model
+    if learner is model:
+        model = learner = adapt_model(model, params.method, params.method_options, device)
     fairness = guard(model, train, groups, params)
 
     # ---- training
@@ -174,8 +172,8 @@ def main():
     validation_scores = cost(model, validation, collator, long_notes, priors=priors, **window)
     trainable = sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
     with written_aside(FINETUNED) as partial:
-        save_model(merged(model), tokenizer, partial, params.max_tokens)
-        card = {name: metadata.get(name) for name in CARD_KEYS}
+        adapter = save_trained(model, tokenizer, partial, params.max_tokens)
+        card = {name: metadata.get(name) for name in CARD_KEYS} | adapter
         card |= {"head": params.head, "long_notes": params.long_notes, "pooling": params.pooling}
         write_json(partial / CARD, card | {"max_tokens": params.max_tokens, "base_sha256": sha256(BASE)})
     write_curves(CURVES, trainer.state.log_history)

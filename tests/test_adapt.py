@@ -245,7 +245,10 @@ def test_the_terms_of_what_was_read_reach_the_classifier(stage, folder, masked_m
     from diagnosis.data_use import DataUse
 
     (ADAPTED / "adapted.json").write_text(json.dumps({"data_use": DataUse.of(terms).plain()}))
-    assert stage("finetune", {"epochs": 1, "max_tokens": 32, "threads": 1, "lora_rank": 2}) == (0, "")
+    assert stage("finetune", {"epochs": 1, "max_tokens": 32, "threads": 1, "method_options": {"lora": {"r": 2}}}) == (
+        0,
+        "",
+    )
     card = json.loads(Path("models/finetuned/diagnosis.json").read_text())["data_use"]
     assert card["corpus"] == "toy + ward" and not card["public"] and card["allowed_targets"] == ["local"]
 

@@ -29,7 +29,7 @@ SMALL = {
     "epochs": 2,
     "max_tokens": 32,
     "batch_size": 8,
-    "lora_rank": 4,
+    "method_options": {"lora": {"r": 4}},
     "fairness_group": "sex",
     "learning_rate": 3e-3,
 }

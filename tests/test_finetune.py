@@ -19,7 +19,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from diagnosis.files import sha256
 
-SMALL = {"threads": 1, "epochs": 2, "max_tokens": 32, "batch_size": 8, "lora_rank": 4, "precision": "fp32"}
+SMALL = {"threads": 1, "epochs": 2, "max_tokens": 32, "batch_size": 8, "precision": "fp32"}
+SMALL |= {"method_options": {"lora": {"r": 4}}}
+DROPOUT = {"body_dropout": 0.1, "method_options": {"lora": {"r": 4, "lora_dropout": 0.1}}}
 LEARN = SMALL | {
     "method": "full",
     "epochs": 40,
@@ -79,11 +81,11 @@ def test_it_learns_and_leaves_a_plain_folder(stage, folder, tiny_model):
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_the_same_bytes_twice(stage, folder, tiny_model, method):
     write_training(folder, tiny_model)
-    assert stage("finetune", SMALL | {"method": method, "body_dropout": 0.1, "lora_dropout": 0.1}) == (0, "")
+    assert stage("finetune", SMALL | DROPOUT | {"method": method}) == (0, "")
     first = hashes(folder)
-    assert stage("finetune", SMALL | {"method": method, "body_dropout": 0.1, "lora_dropout": 0.1}) == (0, "")
+    assert stage("finetune", SMALL | DROPOUT | {"method": method}) == (0, "")
     assert hashes(folder) == first
-    assert stage("finetune", SMALL | {"method": method, "body_dropout": 0.1, "lora_dropout": 0.1, "seed": 8}) == (0, "")
+    assert stage("finetune", SMALL | DROPOUT | {"method": method, "seed": 8}) == (0, "")
     assert hashes(folder)[0] != first[0]
 
 
@@ -195,9 +197,10 @@ def test_a_live_view_changes_no_output(stage, folder, tiny_model, monkeypatch):
     [
         ({"epochs": 0}, "finetune.epochs is 0: input should be greater than or equal to 1"),
         ({"learning_rate": -1.0}, "finetune.learning_rate is -1.0"),
-        ({"method": "qlora"}, "finetune.method is 'qlora'"),
+        ({"method": "lorax"}, "finetune.method names 'lorax', which is none of full, linear_probe"),
         ({"batchsize": 4}, "finetune.batchsize is no known param"),
-        ({"lora_dropout": 1.0}, "finetune.lora_dropout is 1.0"),
+        ({"method_options": {"lora": {"lora_dropout": 1.0}}}, "finetune.method_options.lora.lora_dropout is 1.0"),
+        ({"optimizer": "sgd"}, "finetune.optimizer is 'sgd': input should be 'adamw', 'adamw_fused'"),
         ({"max_tokens": 200}, "finetune.max_tokens is 200, but models/adapted takes 128 at most"),
         ({"precision": "fp16"}, "needs a GPU"),
     ],

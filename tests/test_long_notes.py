@@ -20,14 +20,22 @@ from diagnosis.training.beyond import beyond
 from diagnosis.training.dataset import Collator, read_dataset, truncation
 from diagnosis.training.heads import GatedLinear, load_classifier, with_head
 from diagnosis.training.inference import note_logits
-from diagnosis.training.model import head_modules, load_base, longest_input, save_model, with_lora
+from diagnosis.training.methods import adapt_model
+from diagnosis.training.model import head_modules, load_base, longest_input, save_model
 from diagnosis.training.model import merged as merged_model
 from diagnosis.training.tokens import tokenise
 from diagnosis.training.windows import LongNotes, batch_logits, first_and_last, pooled, tokenise_notes
 
 FAMILIES = ["bert", "roberta", "distilbert", "modernbert", "llama"]
 POOLINGS = ["mean", "max", "attention"]
-SMALL = {"threads": 1, "epochs": 2, "max_tokens": 16, "batch_size": 8, "lora_rank": 4, "precision": "fp32"}
+SMALL = {
+    "threads": 1,
+    "epochs": 2,
+    "max_tokens": 16,
+    "batch_size": 8,
+    "method_options": {"lora": {"r": 4}},
+    "precision": "fp32",
+}
 CLS, SEP = 2, 3  # of the tiny tokenizer
 
 
@@ -54,7 +62,9 @@ def made(folder, long_notes, dropout=0.0, head="standard", method="full"):
     model, tokenizer = load_base(folder, CLASSES, "single_label", dropout)
     model = with_head(model, head, long_notes)
     if method == "lora":
-        model = with_lora(model, rank=4, alpha=8, dropout=dropout)
+        model = adapt_model(
+            model, "lora", {"lora": {"r": 4, "lora_alpha": 8, "lora_dropout": dropout}}, torch.device("cpu")
+        )
         for name, weights in model.named_parameters():  # lora_B starts at zero and would hide half of the gradient
             if "lora_B" in name:
                 torch.nn.init.normal_(weights, std=0.1)

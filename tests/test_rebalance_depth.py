@@ -31,7 +31,14 @@ from diagnosis.training.model import load_base, output_layer
 from diagnosis.training.priors import objective
 from diagnosis.training.sampler import ClassSampler
 
-SMALL = {"threads": 1, "epochs": 2, "max_tokens": 32, "batch_size": 8, "lora_rank": 4, "learning_rate": 1e-2}
+SMALL = {
+    "threads": 1,
+    "epochs": 2,
+    "max_tokens": 32,
+    "batch_size": 8,
+    "method_options": {"lora": {"r": 4}},
+    "learning_rate": 1e-2,
+}
 
 
 # ---------------------------------------------------------------- by hand

@@ -99,6 +99,10 @@ def other_family(name: str, bert: Path, folder: Path) -> Path:
             hf.DistilBertConfig(**common, dim=32, n_layers=2, n_heads=2, hidden_dim=64)
         ),
         "modernbert": lambda: hf.ModernBertModel(hf.ModernBertConfig(**common | width)),
+        # A decoder with fewer heads of keys and values, and without padding in its config.
+        "llama": lambda: hf.LlamaModel(
+            hf.LlamaConfig(**common | width | {"num_key_value_heads": 1, "pad_token_id": None})
+        ),
     }[name]()
     model.save_pretrained(folder)
     return folder

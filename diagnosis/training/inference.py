@@ -8,22 +8,28 @@ from transformers import AutoTokenizer
 
 from diagnosis.errors import UserError
 from diagnosis.files import read_json, require
+from diagnosis.training.adapters import BASE, FILE, load_adapter
 from diagnosis.training.heads import load_classifier
 from diagnosis.training.tokens import pad, takes_types
 from diagnosis.training.windows import LongNotes, in_windows, pooled, tokenise_notes
 
 CARD = "diagnosis.json"  # what the model was trained for, beside its weights
+PLAIN = ("config.json", "model.safetensors", "tokenizer.json")
 
 
 def load_finetuned(folder: Path, device: torch.device):
     """(model, tokenizer, card) from the folder that finetune wrote; raises UserError where a file is missing."""
     require(folder, "run `dvc repro finetune`")
     card = read_json(folder / CARD)
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        require(folder / name, "the model is not whole; run `dvc repro --force finetune`")
+    adapter = card.get("adapter")
+    plain = folder / BASE if adapter else folder
+    for path in (*(plain / name for name in PLAIN), *([folder / FILE] if adapter else [])):
+        require(path, "the model is not whole; run `dvc repro --force finetune`")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model = load_classifier(folder, card)
+        tokenizer = AutoTokenizer.from_pretrained(plain, trust_remote_code=False)
+        model = load_classifier(plain, card)
+        if adapter:
+            model = load_adapter(model, folder, **adapter)
     except Exception as error:
         raise UserError(
             f"{folder} could not be loaded ({type(error).__name__}): run `dvc repro --force finetune`"

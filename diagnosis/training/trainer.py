@@ -28,6 +28,13 @@ from diagnosis.training.windows import LongNotes, batch_logits
 
 LOGS_PER_EPOCH = 10
 NOT_THE_MODELS = ("labels", "weight", "group")  # of a batch
+# finetune.optimizer, by the Trainer's names
+OPTIMIZERS = {
+    "adamw": "adamw_torch",
+    "adamw_fused": "adamw_torch_fused",
+    "adafactor": "adafactor",
+    "adamw_8bit": "adamw_bnb_8bit",
+}
 
 
 class NoteTrainer(Trainer):
@@ -178,6 +185,7 @@ def make_trainer(
         use_cpu=device.type == "cpu",
         bf16=params.precision == "bf16",
         fp16=params.precision == "fp16",
+        optim=OPTIMIZERS[params.optimizer],
         learning_rate=params.learning_rate,
         weight_decay=params.weight_decay,
         warmup_steps=params.warmup_share,  # below 1 it is a share of all steps
