@@ -21,8 +21,8 @@ from diagnosis.training.dataset import Collator, read_dataset, truncation
 from diagnosis.training.heads import GatedLinear, load_classifier, with_head
 from diagnosis.training.inference import note_logits
 from diagnosis.training.methods import adapt_model
+from diagnosis.training.methods import merged as merged_model
 from diagnosis.training.model import head_modules, load_base, longest_input, save_model
-from diagnosis.training.model import merged as merged_model
 from diagnosis.training.tokens import tokenise
 from diagnosis.training.windows import LongNotes, batch_logits, first_and_last, pooled, tokenise_notes
 
