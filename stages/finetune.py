@@ -19,6 +19,7 @@ from diagnosis.training.inference import CARD
 from diagnosis.training.model import load_base, longest_input, merged, save_model, start_at_prior, with_lora
 from diagnosis.training.tokens import takes_types
 from diagnosis.training.trainer import check_live_view, curves, make_trainer, summary, train_or_resume
+from diagnosis.training.unpadded import unpad
 
 BALANCED = Path("data/balanced.parquet")
 VALIDATION = Path("data/split/validation.parquet")
@@ -48,6 +49,7 @@ class FinetuneParams(Params):
     accumulation_steps: int = Field(ge=1)
     gradient_checkpointing: bool
     max_tokens: int = Field(ge=8)
+    unpadded: bool
     precision: Literal["fp32", "bf16", "fp16"]
     early_stopping_patience: int = Field(ge=0)
     best_metric: Literal["accuracy", "macro_f1", "weighted_f1", "micro_f1", "loss"]
@@ -81,7 +83,8 @@ def main():
     train = read_dataset(BALANCED, tokenizer, metadata, max_tokens=params.max_tokens, weighted=True)
     check_classes(train, BALANCED, classes)
     validation = read_dataset(VALIDATION, tokenizer, metadata, max_tokens=params.max_tokens, weighted=False)
-    collator = Collator(
+    batches = unpad(model) if params.unpadded else Collator
+    collator = batches(
         pad_id=tokenizer.pad_token_id,
         classes=len(classes),
         multi_label=multi_label,

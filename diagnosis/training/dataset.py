@@ -131,7 +131,7 @@ class Collator:
 
     def __call__(self, notes: list[dict]) -> dict:
         types = [note["types"] for note in notes] if self.types else None
-        batch = pad([note["input_ids"] for note in notes], types, self.pad_id, self.multiple)
+        batch = self.lay_out([note["input_ids"] for note in notes], types)
         if self.multi_label:
             batch["labels"] = torch.zeros((len(notes), self.classes))
             for row, note in enumerate(notes):
@@ -140,3 +140,6 @@ class Collator:
             batch["labels"] = torch.tensor([int(note["target"][0]) for note in notes])
         batch["weight"] = torch.tensor([float(note["weight"]) for note in notes])
         return batch
+
+    def lay_out(self, ids: list[np.ndarray], types: list[np.ndarray] | None) -> dict:
+        return pad(ids, types, self.pad_id, self.multiple)
