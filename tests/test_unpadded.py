@@ -171,6 +171,7 @@ def trained(folder, *, unpadded: bool, **changes):
         ),
         collator=collator,
     )
+    trainer.args.train_sampling_strategy = "sequential"  # else each side has an order of its own
     train_or_resume(trainer, params.early_stopping_patience)
     return trainer
 

@@ -107,7 +107,8 @@ def make_trainer(
         gradient_accumulation_steps=params.accumulation_steps,
         activation_checkpointing=params.gradient_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False} if params.gradient_checkpointing else None,
-        train_sampling_strategy="group_by_length",
+        # Without padding length does not matter, so batches are drawn at random.
+        train_sampling_strategy="random" if params.unpadded else "group_by_length",
         eval_strategy="epoch",
         save_strategy="epoch",
         logging_strategy="no",  # Watch says when
