@@ -4,7 +4,7 @@
 
 On a CPU: models/base (of the default run) and the abstracts of medical_abstracts that fit into 512 tokens; on a GPU a
 random model of BERT-base's shape on the same abstracts. All sides share the model, the adapters or their absence, notes,
-steps, batch size, optimiser, schedule and precision; dropout is 0 for all. Seconds are from a training's first step to its
+steps, batch size, optimiser, schedule and precision; dropout is 0 for all but a variant. Seconds are from a training's first step to its
 last, so no side's tokenising, scoring or saving is in them. Medians of 3, the sides taking turns.
 """
 
@@ -44,6 +44,7 @@ BASE = ROOT / "models" / "base"
 SEED, TOKENS, REPEATS = 7, 512, 3
 PADDED, DYNAMIC, OURS, UNPADDED = "Trainer, padded to 512", "Trainer, dynamic padding", "finetune", "finetune, unpadded"
 COMPILED = "finetune, unpadded, compiled"
+VARIANTS = {"finetune, all weights": {"method": "full"}, "finetune, dropout as the base states": {"body_dropout": None}}
 BERT_BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
 MODERNBERT_BASE = {
     "vocab_size": 50368,
@@ -106,26 +107,27 @@ class Bench:
         with note_writer(self.folder / "notes.parquet", self.metadata, [pa.field("weight", pa.float32())]) as writer:
             writer.write({**row, "patient_id": row["note_id"], "weight": 1.0} for row in kept)
 
-    def model(self):
-        """(model, tokenizer), the same weights at each call; no dropout, so that the sides can be compared step by step."""
+    def model(self, dropout: float | None = 0.0):
+        """(model, tokenizer), the same weights at each call; no dropout in the head, for the sides are compared step by step."""
         transformers.set_seed(SEED)
-        model, tokenizer = load_base(self.base, self.classes, "single_label", 0.0)
+        model, tokenizer = load_base(self.base, self.classes, "single_label", dropout)
         model.dropout.p = 0.0
         return model, tokenizer
 
-    def adapted(self, model):
-        if self.params.method != "lora":
+    def adapted(self, model, params: FinetuneParams):
+        if params.method != "lora":
             return model
         transformers.set_seed(SEED)
-        return with_lora(model, rank=self.params.lora_rank, alpha=self.params.lora_alpha, dropout=0.0)
+        return with_lora(model, rank=params.lora_rank, alpha=params.lora_alpha, dropout=0.0)
 
     def trainer(self, side: str, precision: str, *, sequential: bool = False) -> Trainer:
         """One of the sides, ready to train; `sequential` takes the notes in their order."""
-        params = self.params.model_copy(update={"precision": precision, "unpadded": "unpadded" in side})
+        changes = {"precision": precision, "unpadded": "unpadded" in side, "body_dropout": 0.0} | VARIANTS.get(side, {})
+        params = self.params.model_copy(update=changes)
         device = prepare_device(params.threads)
-        model, tokenizer = self.model()
+        model, tokenizer = self.model(params.body_dropout)
         if side in (PADDED, DYNAMIC):
-            trainer = plain_script(self, self.adapted(model), tokenizer, params, device, padded=side == PADDED)
+            trainer = plain_script(self, self.adapted(model, params), tokenizer, params, device, padded=side == PADDED)
         else:
             options = {
                 "pad_id": tokenizer.pad_token_id,
@@ -139,7 +141,7 @@ class Bench:
             read = {"max_tokens": params.max_tokens, "weighted": True}
             notes = read_dataset(self.folder / "notes.parquet", tokenizer, self.metadata, **read)
             trainer = make_trainer(
-                self.adapted(model),
+                self.adapted(model, params),
                 params,
                 folder=self.folder / f"{side}, {precision}",
                 device=device,
@@ -249,6 +251,7 @@ def on_cpu(
     difference = farthest(few, [PADDED, DYNAMIC, OURS, UNPADDED], "fp32")
     bench = Bench(folder, BASE, params, notes)
     sides = [(side, precision) for precision in ("fp32", "bf16") for side in (PADDED, DYNAMIC, OURS, UNPADDED)]
+    sides += [(side, "fp32") for side in VARIANTS]
     speed = timed(bench, sides, repeats=repeats)
     print(
         f"{len(bench.texts)} notes of {bench.tokens / len(bench.texts):.0f} tokens on average, {params.threads} threads"

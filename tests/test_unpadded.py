@@ -8,6 +8,7 @@ import torch
 import transformers
 from conftest import default_params, merged
 from safetensors.torch import load_file
+from torch._subclasses.fake_tensor import FakeTensorMode
 from toy import CLASSES, metadata, write_training
 from transformers import AutoTokenizer
 
@@ -140,6 +141,16 @@ def test_attention_sees_its_window_only():
     assert seen(True, None) == pytest.approx([0, 0.5, 1, 1.5, 0, 0.5])
     assert seen(False, 2) == pytest.approx([0.5, 1, 2, 2.5, 0.5, 0.5])
     assert seen(True, 2) == pytest.approx([0, 0.5, 1.5, 2.5, 0, 0.5])
+
+
+def test_the_call_of_torchs_kernel_is_well_formed():
+    """By tensors without content, for no GPU is needed to see shapes; grouped heads, causal with a window."""
+    with FakeTensorMode():
+        heads, grouped = (torch.empty(1, count, 30, 8, device="cuda", dtype=torch.bfloat16) for count in (4, 2))
+        starts = torch.empty(3, device="cuda", dtype=torch.int32)
+        module, options = types.SimpleNamespace(is_causal=True), {"cu_seq_lens_q": starts, "max_length_q": 20}
+        out, _ = attend(module, heads, grouped, grouped, None, scaling=0.3, sliding_window=5, **options)
+        assert (out.shape, out.dtype, out.device.type) == ((1, 30, 4, 8), torch.bfloat16, "cuda")
 
 
 def test_what_it_cannot_do_is_refused():

@@ -48,7 +48,7 @@ def attend(
         from torch.nn.attention.varlen import varlen_attn
 
         heard = varlen_attn(
-            *(part[0].transpose(0, 1) for part in (query, key, value)),
+            *(part.squeeze(0).transpose(0, 1) for part in (query, key, value)),
             cu_seq_lens_q,
             cu_seq_lens_q,
             max_length_q,
@@ -57,7 +57,7 @@ def attend(
             window_size=(window, 0 if causal else window),
             enable_gqa=grouped,
         )
-        return heard[None], None
+        return heard.unsqueeze(0), None
     parts, starts = [], cu_seq_lens_q.tolist()
     for start, end in zip(starts, starts[1:], strict=False):
         length = end - start
