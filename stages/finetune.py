@@ -28,6 +28,7 @@ from diagnosis.training.processes import check_processes, gathered, is_first, la
 from diagnosis.training.token_cache import cached_dataset
 from diagnosis.training.tokens import takes_types
 from diagnosis.training.trainer import check_live_view, make_trainer, summary, train_or_resume
+from diagnosis.training.unpadded import check_unpadded, unpad
 from diagnosis.training.validation import check_best_metric
 from diagnosis.training.windows import LongNotes
 
@@ -68,6 +69,7 @@ class FinetuneParams(Params):
     pooling: Literal["mean", "max", "attention"]
     windows_at_once: int | None = Field(ge=1)
     head: Literal["standard", "label_attention"]
+    unpadded: bool
     precision: Literal["fp32", "bf16", "fp16"]
     early_stopping_patience: int = Field(ge=0)
     best_metric: Annotated[str, AfterValidator(check_best_metric)]
@@ -80,7 +82,7 @@ class FinetuneParams(Params):
 
 def main():
     params = FinetuneParams.load("finetune")
-    check_processes(params.launch, params.processes, params.batch_size)
+    check_processes(params.launch, params.processes, params.batch_size, params.windows_at_once)
     if params.launch and not started():
         return launch("stages.finetune", params.launch, params.processes, params.threads)
     transformers.logging.set_verbosity_error()
@@ -88,6 +90,7 @@ def main():
     check_precision(params.precision, device)
     check_method(params.method, params.method_options, device)
     check_optimizer(params.optimizer, device)
+    check_unpadded(params)
     metadata = read_task(BALANCED)
     if ADAPTED.exists():
         terms = [DataUse.of(stated["data_use"]) for stated in (metadata, read_json(ADAPTED))]
@@ -113,7 +116,8 @@ def main():
     check_classes(train, BALANCED, classes)
     say_unread(train, params.max_tokens)
     validation = cached_dataset(VALIDATION, tokenizer, metadata, weighted=False, **read)
-    collator = Collator(
+    batches = unpad(model) if params.unpadded else Collator
+    collator = batches(
         pad_id=tokenizer.pad_token_id,
         classes=len(classes),
         multi_label=multi_label,

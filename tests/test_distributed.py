@@ -132,20 +132,25 @@ def test_what_cannot_be_shared_is_one_line(launch, processes, batch, message):
     if torch.cuda.is_available() and "GPUs" in message:
         pytest.skip("this machine has a GPU")
     with pytest.raises(UserError, match=message):
-        check_processes(launch, processes, batch)
+        check_processes(launch, processes, batch, None)
+
+
+def test_windows_that_wait_are_for_one_process():
+    with pytest.raises(UserError, match="finetune.windows_at_once is 4 and finetune.launch is ddp"):
+        check_processes("ddp", 2, 8, 4)
 
 
 def test_deepspeed_that_is_not_installed(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(UserError, match="deepspeed, which is not installed"):
-        check_processes("deepspeed", 2, 8)
+        check_processes("deepspeed", 2, 8, None)
 
 
 def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="this machine has 1 GPUs"):
-        check_processes("ddp", 2, 8)
+        check_processes("ddp", 2, 8, None)
 
 
 # ---- accelerate's config files

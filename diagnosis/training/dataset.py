@@ -147,7 +147,7 @@ class Collator:
             types = [note["types"] for note in notes]
         if self.windows:
             ids, types, of_note = in_windows(ids, types, [note["windows"] for note in notes])
-        batch = pad(ids, types, self.pad_id, self.multiple)
+        batch = self.lay_out(ids, types)
         if of_note is not None:
             batch["note"] = torch.tensor(of_note)
         if self.multi_label:
@@ -160,3 +160,6 @@ class Collator:
         if "group" in notes[0]:
             batch["group"] = torch.tensor([int(note["group"]) for note in notes])
         return batch
+
+    def lay_out(self, ids: list[np.ndarray], types: list[np.ndarray] | None) -> dict:
+        return pad(ids, types, self.pad_id, self.multiple)

@@ -26,12 +26,17 @@ def is_first() -> bool:
     return not started() or os.environ["RANK"] == "0"
 
 
-def check_processes(launch: str | None, processes: int, batch_size: int) -> None:
+def check_processes(launch: str | None, processes: int, batch_size: int, windows_at_once: int | None) -> None:
     """Raises UserError where this machine or this batch cannot be shared so."""
     if (launch is None) != (processes == 1):
         raise UserError(
             f"params.yaml: finetune.processes is {processes} and finetune.launch is {launch or 'null'}: several processes need "
             "ddp, fsdp or deepspeed, and one needs null"
+        )
+    if launch and windows_at_once:
+        raise UserError(
+            f"params.yaml: finetune.windows_at_once is {windows_at_once} and finetune.launch is {launch}: windows that wait run "
+            "twice, which the processes' exchange of gradients does not allow; set one of the two to null"
         )
     if batch_size % processes:
         raise UserError(

@@ -85,9 +85,11 @@ class NoteTrainer(Trainer):
         return optimizer
 
     def _get_train_sampler(self, train_dataset=None):
-        """By length, or by class and length; of the whole accumulated batch of all processes."""
+        """By length, at random, or by class and length; of the whole accumulated batch of all processes."""
         batch = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
         lengths = self.train_dataset.data.column("length").to_pylist()
+        if self.class_shares is None and self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
         if self.class_shares is None:
             return LengthGroupedSampler(batch, self.train_dataset, lengths=lengths)
         targets = [row[0] for row in self.train_dataset.data.column("target").to_pylist()]
@@ -195,7 +197,8 @@ def make_trainer(
         gradient_accumulation_steps=params.accumulation_steps,
         activation_checkpointing=params.gradient_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False} if params.gradient_checkpointing else None,
-        train_sampling_strategy="group_by_length",
+        # Without padding length does not matter, so batches are drawn at random.
+        train_sampling_strategy="random" if params.unpadded else "group_by_length",
         eval_strategy="epoch",
         save_strategy="epoch",
         logging_strategy="no",  # Watch says when
