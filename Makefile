@@ -18,12 +18,16 @@ real: .venv/installed    ## the pipeline on real notes (DIAGNOSIS_DATA, else ../
 
 bench: real              ## and the side-by-side measurements of the docs (minutes each)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.intervals
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.training_speed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.first_step
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.methods
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.training
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.near_duplicates
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.scaling
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.leakage
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.context
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.cleaning
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.augment
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.rebalance --groups
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.phi_model
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.privacy_utility
 

@@ -29,7 +29,7 @@ from diagnosis.phi.score import Score
 from diagnosis.phi.spans import Span
 from diagnosis.phi_model.examples import deal, read_parts
 from diagnosis.phi_model.inference import Detector, beside, load_detector, spans_of
-from diagnosis.phi_model.windows import words_of
+from diagnosis.spans.windows import words_of
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("DIAGNOSIS_DATA", ROOT.parent / "shared" / "data")).resolve()

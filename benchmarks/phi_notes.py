@@ -1,9 +1,8 @@
 """Invented notes with known identifiers, of templates, name origins and places that the embedded corpus does not have.
 
-The `first` notes were run once, looked at, and rules were mended by them; then `second`
-was written, run and looked at likewise, and so `third` and `fourth`. `fifth` was written after that, with other templates, origins and places, and is
-the set reported: no rule was mended by it. All are our own
-writing, by somebody who knew the rules.
+The `first` notes were run once, looked at, and rules were mended by them; then `second` was written, run and looked at likewise, and so `third`, `fourth` and `fifth`,
+all by somebody who knew the rules. `sixth` was written after that, with other templates, origins and places, by somebody who had read neither the rules nor what
+they miss, and is the set reported: no rule was mended by it. All are our own writing.
 """
 
 from datetime import date, timedelta
@@ -13,17 +12,19 @@ from typing import NamedTuple
 
 from faker import Faker
 
-from benchmarks.phi_templates import FIFTH, FIRST, FOURTH, SECOND, THIRD
+from benchmarks.phi_letters import LETTERS, latin
+from benchmarks.phi_templates import FIFTH, FIRST, FOURTH, SECOND, SIXTH, THIRD
 from diagnosis.phi.spans import Span
 
-SETS = {"first": FIRST, "second": SECOND, "third": THIRD, "fourth": FOURTH, "fifth": FIFTH}
-# None of these origins is the embedded corpus', and no two sets share one.
+SETS = {"first": FIRST, "second": SECOND, "third": THIRD, "fourth": FOURTH, "fifth": FIFTH, "sixth": SIXTH}
+# None of these origins is the embedded corpus', and no two sets share one. `sixth`'s names are in other letters at Faker and are romanised here.
 ORIGINS = {
     "first": "sv_SE hu_HU nl_NL ro_RO id_ID ja_JP yo_NG ga_IE fi_FI hr_HR".split(),
     "second": "da_DK et_EE lt_LT lv_LV sk_SK sl_SI tw_GH ig_NG zu_ZA no_NO".split(),
     "third": "ha_NG en_KE uz_UZ en_PK fr_DZ en_GB is_IS az_AZ en_NZ fr_CH".split(),
     "fourth": "fr_BE pt_PT es_CL fil_PH de_CH de_AT es_AR nl_BE es_ES en_TH".split(),
     "fifth": "fr_CA en_IE sw de_LI de_LU es_CA ru_RU el_GR".split(),
+    "sixth": "zh_TW uk_UA ko_KR hy_AM ne_NP ka_GE si_LK mk_MK".split(),
 }
 CITIES = {
     "first": "Worcester Lowell Duluth Tacoma Boise Topeka Scranton Toledo Savannah Amarillo Fresno Spokane Akron Dayton Peoria Racine Yonkers "
@@ -42,6 +43,10 @@ CITIES = {
     "fifth": "Haverhill Plymouth Quincy Framingham Barre Newport Cranston Danbury Albany Syracuse Bethlehem Harrisburg Mansfield Bloomington Anderson "
     "Flint Wausau Appleton Rockford Decatur Sioux_Falls Rapid_City Casper Laramie Cheyenne Topeka Lawrence Norman Enid Monroe Natchez Selma Marietta "
     "Greenville Wilmington Danville Morgantown Wheeling Nacogdoches Waco Yuma Prescott Elko Logan Lander Pendleton Ashland Aberdeen Napa Big_Sur".split(),
+    "sixth": "Brockton Taunton Leominster Woburn Hyannis Nantucket Torrington Meriden Schenectady Binghamton Plattsburgh Toms_River Vineland Williamsport "
+    "Johnstown Hagerstown Frederick Lynchburg Gastonia Rock_Hill Spartanburg Florence Brunswick Ocala Sarasota Fort_Myers Gadsden Murfreesboro Owensboro "
+    "Lima Chillicothe South_Bend Battle_Creek Traverse_City Janesville Eau_Claire Brainerd Ames Champaign Cape_Girardeau Jonesboro Lake_Charles Tyler "
+    "Denton San_Angelo Corpus_Christi Fort_Collins Kearney Minot Great_Falls Nampa Kingman Wenatchee Everett Roseburg Merced Salinas San_Luis_Obispo".split(),
 }
 STREETS = {
     "first": "Maple Chestnut Hawthorne Prospect Jefferson Linden Walnut Sycamore Willow Beacon Highland Mill Cedar Franklin Orchard".split(),
@@ -49,6 +54,7 @@ STREETS = {
     "third": "Ash Poplar Broad Court Mountain School Water Adams Madison Bridge Locust Meadow Rosewood Forest Third".split(),
     "fourth": "Oak Pine Cherry Hickory Dogwood Grove Valley River Monroe Jackson Garden Park Union Market Fourth".split(),
     "fifth": "Laurel Magnolia Spruce Hill College Front Canal Clinton Grant Liberty Quarry Sunset Vine Winter Fifth".split(),
+    "sixth": "Juniper Cottage Academy Hancock Central Elmwood Cypress Railroad Mulberry Lafayette Woodland Crescent Hillcrest Greenwood Sixth".split(),
 }
 STREET_ENDS = "Street St Avenue Ave Road Rd Lane Drive Blvd Court Terrace".split()
 STATES = "MA NH CT NY OH PA WI MN WA OR CA TX GA".split()
@@ -58,6 +64,7 @@ FIRMS = {
     "third": ("{last} Roofing", "{city} Police Department", "{last} Brothers", "{last} Dairy", "{city} Library", "{city} Community College"),
     "fourth": ("{last} Motors", "{city} Water Department", "{last} Construction", "{last} Pharmacy", "{city} High School", "{last} Textiles"),
     "fifth": ("{last} Seafood", "{city} Airport", "{last} Machine Shop", "{last} Grocery", "{city} Post Office", "{last} Logistics"),
+    "sixth": ("{last} Landscaping", "{city} Transit Authority", "{last} Auto Body", "{city} Sheriff's Office", "{last} Farms", "{city} Country Club"),
 }  # fmt: skip
 HOSPITALS = {
     "first": ("{city} Regional Medical Center", "{city} Memorial Hospital", "St. {saint}'s Hospital", "Mount {saint} Medical Center",
@@ -70,6 +77,8 @@ HOSPITALS = {
                "{city} Heart Institute"),
     "fifth": ("{city} Mercy Hospital", "{last} Medical Center", "St. {saint} Medical Center", "{city} Rehabilitation Hospital",
               "{city} Surgery Center", "{last} Hospice"),
+    "sixth": ("{city} Hospital", "{city} Baptist Medical Center", "{last} Manor", "St. {saint}'s Health Center",
+              "{city} Orthopedic Hospital", "{last} Care Center"),
 }  # fmt: skip
 SAINTS = "Agnes Jude Raphael Monica Camillus Dymphna".split()
 SAID_AGES = "90 91 92 93 94 95 96 97 98 99 101 103".split()
@@ -110,12 +119,16 @@ def person(rng: Random, origin: str, woman: bool) -> tuple[str, str]:
     if origin == "ja_JP":
         first = faker.first_romanized_name()
         return first, faker.last_romanized_name()
+    if origin == "zh_TW":
+        first = faker.first_romanized_name_female() if woman else faker.first_romanized_name_male()
+        return first.title(), faker.last_romanized_name().title()
     first = faker.first_name_female() if woman else faker.first_name_male()
-    return first, faker.last_name_female() if woman and origin == "hr_HR" else faker.last_name()
+    last = faker.last_name_female() if woman and origin in ("hr_HR", "mk_MK") else faker.last_name()
+    return (latin(first, origin), latin(last, origin)) if origin in LETTERS else (first, last)
 
 
 def draw_notes(templates: str, count: int, seed: int):
-    """Yield `count` notes of a set of templates ("first", "second", "third"), by seed."""
+    """Yield `count` notes of a set of templates (a key of SETS), by seed."""
     chosen = SETS[templates]
     for number in range(count):
         rng = Random(f"{seed} {templates} {number}")

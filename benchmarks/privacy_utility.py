@@ -27,11 +27,11 @@ from diagnosis.phi.keys import read_key
 from diagnosis.phi.score import Gold, Score
 from diagnosis.phi.surrogates import Masks, Surrogates
 from diagnosis.phi_model.inference import beside, load_detector, spans_of
-from diagnosis.phi_model.windows import words_of
 from diagnosis.scores.baselines import fit, tfidf, truth
 from diagnosis.scores.bootstrap import interval_of, patient_weights
 from diagnosis.scores.metrics import Scorer
 from diagnosis.scores.shards import Shard
+from diagnosis.spans.windows import words_of
 from diagnosis.text.normalise import normalise
 from diagnosis.text.sections import cut
 from stages.clean import CleanParams, reduced

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from tqdm import tqdm
 
 from diagnosis.errors import UserError, run
-from diagnosis.files import write_json
+from diagnosis.files import require, sha256, write_json
 from diagnosis.notes import note_writer, open_notes, read_metadata, read_notes
 from diagnosis.params import Params
 from diagnosis.text.answers import Answers
@@ -48,12 +48,18 @@ class CleanParams(Params):
             raise ValueError(f"no section is called {', '.join(unknown)}: the known ones are {', '.join(NAMES)}")
         return names
 
+    def stated(self) -> dict:
+        """What shaped the text, for the model that learns from it: the list of concepts by its hash, not by its path."""
+        concepts = sha256(require(self.concepts)) if self.normalise_concepts else None
+        return self.model_dump(exclude={"min_count"}) | {"concepts": concepts}
+
 
 def main():
     params = CleanParams.load("clean")
     concepts = params.concepts if params.normalise_concepts else None
     rewrite = Rewriting(params.repair_spelling, params.expand_abbreviations, concepts, params.context)
     metadata, total = read_metadata(DEIDENTIFIED), open_notes(DEIDENTIFIED).metadata.num_rows
+    metadata["preprocessing"] = {**metadata.get("preprocessing", {}), "clean": params.stated()}
     notes, characters, cut_characters, by_class = Counter(), Counter(), Counter(), defaultdict(Counter)
     answers = Answers(params.strip_codes, params.mask_label_mentions, TITLES)
     with note_writer(CLEAN, metadata) as clean, tqdm(total=total, unit=" notes", desc="clean") as bar:

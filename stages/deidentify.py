@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 from tqdm import tqdm
 
+from diagnosis.corpora.gold import write_spans
 from diagnosis.errors import UserError, run
 from diagnosis.files import write_json
 from diagnosis.notes import note_writer, open_notes, read_metadata, read_notes
@@ -16,14 +17,17 @@ from diagnosis.params import Params
 from diagnosis.phi.detector import Known, everywhere
 from diagnosis.phi.keys import read_key
 from diagnosis.phi.known_fields import read_known_fields
-from diagnosis.phi.score import NO_MEASURES, Gold, Score
+from diagnosis.phi.score import COLUMNS, NO_MEASURES, Gold, Score
+from diagnosis.phi.spans import joined, moved
 from diagnosis.phi.surrogates import Masks, Surrogates
 from diagnosis.phi_model.finder import finder
 
 NOTES = Path("data/notes.parquet")
 GOLD = Path("data/gold_spans.parquet")
+ANNOTATIONS = Path("data/annotations.parquet")
 DETECTOR = Path("models/detector")
 DEIDENTIFIED = Path("data/deidentified.parquet")
+DEIDENTIFIED_ANNOTATIONS = Path("data/deidentified_annotations.parquet")
 METRICS = Path("metrics/deidentify.json")
 REKEYED = ["note_id", "patient_id", "encounter_id", "duplicate_cluster"]
 TEXTS = ["text", "text_pair"]
@@ -47,6 +51,7 @@ def main():
     params = DeidentifyParams.load("deidentify")
     metadata, total = read_metadata(NOTES), open_notes(NOTES).metadata.num_rows
     key, gold, score = read_key(params.key_file, metadata.get("data_use", {})), Gold(GOLD), Score()
+    annotated, annotations, lost = Gold(ANNOTATIONS, kinds=None), [], 0
     if not total:
         raise UserError(f"{NOTES} has no notes: see in metrics/ingest.json what was left out")
     find = finder(params.detector, DETECTOR)
@@ -81,7 +86,8 @@ def main():
             bar.update(len(batch))
         seen.seek(0)
 
-        with note_writer(DEIDENTIFIED, metadata) as deidentified:
+        stated = {"preprocessing": {"deidentify": params.model_dump(include={"detector", "profile", "replace"})}}
+        with note_writer(DEIDENTIFIED, metadata | stated) as deidentified:
             for batch in read_notes(NOTES):
                 for note in batch:
                     patient, clear = patient_of(note), json.loads(seen.readline())
@@ -96,18 +102,28 @@ def main():
                         if column == "text" and gold:
                             score.add(note["text"], gold.of(note["note_id"], note["text"]), spans)
                         found.update(span.kind for span in spans)
-                        note[column] = replacement.replace(note[column], spans, patient, others, told.genders)
+                        pieces = replacement.pieces(note[column], spans, patient, others, told.genders)
+                        if column == "text":
+                            marks = [mark for mark, _ in annotated.of(note["note_id"], note["text"])]
+                            kept = moved(marks, spans, pieces)
+                            lost += len(marks) - len(kept)
+                            note_id = key.rekey("note_id", note["note_id"])
+                            annotations += [dict(zip(COLUMNS, (note_id, *mark, None), strict=True)) for mark in kept]
+                        note[column] = joined(note[column], spans, pieces)
                     for column in REKEYED:
                         note[column] = key.rekey(column, note[column])
                 deidentified.write(batch)
                 bar.update(len(batch))
             gold.finish()
+            annotated.finish()
+    write_spans(DEIDENTIFIED_ANNOTATIONS, annotations)
     write_json(
         METRICS,
         {
             **(score.measures() if gold else NO_MEASURES),
             "found": found,
             "notes": total,
+            "annotations": {"kept": len(annotations), "of_identifiers": lost},
             "patients": len(patients) + alone,
             "patients_with_known_fields": len(fields),
             "key_fingerprint": key.fingerprint,

@@ -47,8 +47,9 @@ def finetune(params: FinetuneDetectorParams) -> None:
 
     from diagnosis.phi_model.examples import deal, invented, read_parts
     from diagnosis.phi_model.inference import Detector
-    from diagnosis.phi_model.training import load_tagger, tagged_windows, tags, threshold_for, train
-    from diagnosis.phi_model.windows import words_of
+    from diagnosis.phi_model.training import collator, load_tagger, tagged_windows, tags, threshold_for
+    from diagnosis.spans.training import train
+    from diagnosis.spans.windows import words_of
     from diagnosis.training.device import out_of_memory_explained, prepare_device
     from diagnosis.training.model import save_model
 
@@ -68,8 +69,9 @@ def finetune(params: FinetuneDetectorParams) -> None:
     with out_of_memory_explained("finetune_detector.batch_size", "finetune_detector.max_tokens"):
         loss = train(
             model,
-            tokenizer,
             examples,
+            collator(model, tokenizer),
+            stage="finetune_detector",
             seed=params.seed,
             epochs=params.epochs,
             batch_size=params.batch_size,

@@ -25,6 +25,7 @@ from diagnosis.params import Params
 
 NOTES = Path("data/notes.parquet")
 GOLD = Path("data/gold_spans.parquet")
+ANNOTATIONS = Path("data/annotations.parquet")
 TITLES = Path("data/titles.json")
 METRICS = Path("metrics/ingest.json")
 
@@ -99,9 +100,11 @@ def main():
         for number, row in enumerate(tqdm(corpus.rows(Tally()), desc="ingest: write", unit=" notes", total=len(ids))):
             if number in cluster:
                 writer.write([row | {"labels": resolved.labels[number], "duplicate_cluster": cluster[number]}])
-                if corpus.gold:
+                if corpus.gold or corpus.annotations:
                     characters[row["note_id"]] = len(row["text"])
         gold_spans = write_spans(GOLD, read_spans(corpus.gold, characters) if corpus.gold else ())
+        file, kind = corpus.annotations or (None, None)
+        annotations = write_spans(ANNOTATIONS, read_spans(file, characters, kind) if file else ())
 
     # ---- what came in and what did not; what the classes are called
     classes = Counter(label for row in kept for label in resolved.labels[row])
@@ -134,6 +137,7 @@ def main():
         "near_duplicates": {"clusters": len(sizes), "notes": sum(sizes), "largest_cluster": max(sizes, default=1)},
         "words": dict(zip(["min", "p5", "median", "p95", "max"], quantiles, strict=True)),
         "gold_spans": gold_spans,
+        "annotations": annotations,
     })  # fmt: skip
 
 

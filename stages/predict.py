@@ -11,7 +11,8 @@ from diagnosis.notes import open_notes, read_metadata, read_notes
 from diagnosis.params import Params
 from diagnosis.scores.predictions import prediction_writer
 from diagnosis.training.device import out_of_memory_explained, prepare_device
-from diagnosis.training.inference import corrected, load_finetuned, note_logits, to_probabilities
+from diagnosis.training.inference import check_preprocessing, corrected, load_finetuned, note_logits, to_probabilities
+from diagnosis.training.windows import LongNotes
 
 SPLIT = Path("data/split")
 FINETUNED = Path("models/finetuned")
@@ -34,8 +35,10 @@ def main():
         for name in ("validation", "calibration", *(() if params.withhold_test else ("test",)))
     }
     for path in shards.values():
-        if read_metadata(path).get("classes") != card["classes"]:
+        metadata = read_metadata(path)
+        if metadata.get("classes") != card["classes"]:
             raise UserError(f"{path} states other classes than {FINETUNED} was trained on: run `dvc repro`")
+        check_preprocessing(card, metadata, path, FINETUNED)
     total = sum(open_notes(path).metadata.num_rows for path in shards.values())
     if not total:
         raise UserError(f"{SPLIT}: no shard to predict holds a note: raise the shares in params.yaml: split")
@@ -55,8 +58,9 @@ def main():
                     max_tokens=card["max_tokens"],
                     batch_size=params.batch_size,
                     progress=bar.update,
+                    long_notes=LongNotes.of(card),
                 )
-                logits = corrected(logits, card["train_prior"], card["balanced_prior"])
+                logits = corrected(logits, card["train_prior"], card["balanced_prior"], card["task"])
                 probabilities = to_probabilities(logits, card["task"])
                 write([
                     {

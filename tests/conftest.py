@@ -111,7 +111,7 @@ def tiny_params(model: Path) -> dict:
             "fetch_model": {"source": "folder", "model": str(model), "sha256": None},
             "synthesize": {"patients": 160, "notes": 220, "bayes_draws": 2000},
             "split": {"min_notes_per_class": 3},
-            "finetune": {"epochs": 1, "max_tokens": 64, "threads": 1, "lora_rank": 4},
+            "finetune": {"epochs": 1, "max_tokens": 64, "threads": 1, "method_options": {"lora": {"r": 4}}},
             "predict": {"threads": 1},
             "evaluate": {"bootstrap_samples": 50},
             "audit_fairness": {"bootstrap_samples": 50},

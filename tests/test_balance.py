@@ -131,9 +131,9 @@ def test_same_input_same_bytes(stage, method):
     assert (sha256(BALANCED), sha256(Path("metrics/rebalance.json"))) == first
 
 
-def test_multi_label_passes_through_and_refuses_methods(stage, folder):
+def test_multi_label_passes_through_and_refuses_methods_for_rows(stage, folder):
     write([note("n0", "ab"), note("n1", ""), note("n2", "c")], task="multi_label")
-    for method in ("oversample", "undersample", "class_weight"):
+    for method in ("oversample", "undersample", "class_sampler", "smote", "borderline_smote"):
         code, line = stage("rebalance", {"method": method})
         assert code == 1 and f"rebalance.method is '{method}'" in line and "set it to none" in line
         assert nothing_left(folder)
@@ -169,7 +169,7 @@ def test_bad_input_is_one_line(stage, folder, spoil, words):
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"method": "smote"}, "rebalance.method is 'smote'"), ({"seed": -1}, "rebalance.seed"), ({"ratio": 1}, "no known param")],
+    [({"method": "adasyn"}, "rebalance.method is 'adasyn': it must be none, one of oversample"), ({"seed": -1}, "rebalance.seed"), ({"ratio": 1}, "no known param")],
 )  # fmt: skip
 def test_bad_params_are_one_line(stage, folder, changes, words):
     code, line = stage("rebalance", changes)

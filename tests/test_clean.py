@@ -44,7 +44,9 @@ def test_text_is_cut_and_counted_by_class(stage):
     assert metrics["by_class"]["b"] == {"notes": 12, "cut_share": 0.0, "emptied": 0}
     assert metrics["cut_share"] == pytest.approx(18 / 57, abs=1e-6)
     assert metrics["cut_share_by_section"] == {"diagnosis": pytest.approx(18 / 57, abs=1e-6)}
-    assert read_metadata(CLEAN) == METADATA
+    metadata = read_metadata(CLEAN)
+    assert metadata.pop("preprocessing")["clean"]["visible_at"] == "admission"
+    assert metadata == METADATA
 
 
 def test_emptied_notes_are_dropped_and_small_counts_hidden(stage):

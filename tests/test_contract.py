@@ -145,11 +145,14 @@ ALLOWED = {
     "split": {"sklearn"},
     "audit_data": {"transformers"},  # for a tokenizer that is a vocabulary alone
     # Within functions that are called where a detector is asked for; tests/test_phi_model.py sees to it.
+    "adapt": {"torch", "transformers", "peft", "datasets", "sklearn"},
     "finetune_detector": {"torch", "transformers", "peft"},
+    "finetune_spans": {"torch", "transformers", "peft"},
     "deidentify": {"torch", "transformers"},
+    "augment": {"torch", "transformers"},  # likewise; tests/test_augment_depth.py
     "rebalance": {"imblearn", "sklearn"},
-    "finetune": {"torch", "transformers", "peft", "datasets", "accelerate", "sklearn"},
-    "predict": {"torch", "transformers", "sklearn", "datasets"},
+    "finetune": {"torch", "transformers", "peft", "datasets", "accelerate", "sklearn", "imblearn"},
+    "predict": {"torch", "transformers"},
     "baseline": {"sklearn"},
     "evaluate": {"sklearn"},
     "audit_fairness": {"sklearn", "fairlearn"},

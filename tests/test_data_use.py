@@ -309,6 +309,7 @@ def made(tmp_path_factory):
             "models/base": "base",
             "data/notes.parquet": "notes",
             "data/gold_spans.parquet": "spans",
+            "data/annotations.parquet": "spans",
             "data/titles.json": "titles",
         }.items():
             (folder / "made" / path).parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ import pytest
 from conftest import ROOT, default_params
 from ruamel.yaml import YAML
 
+from diagnosis.corpora.gold import write_spans
 from diagnosis.notes import SCHEMA, note_writer, read_metadata
 from diagnosis.phi.keys import Key
 
@@ -49,6 +50,7 @@ def write(rows, gold=(), data_use=PUBLIC):
     }
     values = list(zip(*gold, strict=True)) or [[]] * 5
     pq.write_table(pa.table({n: pa.array(list(v), t) for (n, t), v in zip(columns.items(), values, strict=True)}), GOLD)
+    write_spans(Path("data/annotations.parquet"), ())
     Path("keys").mkdir(exist_ok=True)
     for name in ("public.key", "no_known_fields.csv"):
         shutil.copy(ROOT / "keys" / name, f"keys/{name}")

@@ -19,7 +19,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from diagnosis.files import sha256
 
-SMALL = {"threads": 1, "epochs": 2, "max_tokens": 32, "batch_size": 8, "lora_rank": 4, "precision": "fp32"}
+SMALL = {"threads": 1, "epochs": 2, "max_tokens": 32, "batch_size": 8, "precision": "fp32"}
+SMALL |= {"method_options": {"lora": {"r": 4}}}
+DROPOUT = {"body_dropout": 0.1, "method_options": {"lora": {"r": 4, "lora_dropout": 0.1}}}
 LEARN = SMALL | {
     "method": "full",
     "epochs": 40,
@@ -63,7 +65,7 @@ def test_it_learns_and_leaves_a_plain_folder(stage, folder, tiny_model):
     assert card["data_use"]["public"] is True and len(card["base_sha256"]) == 64
     for file in ("config.json", "tokenizer_config.json", "diagnosis.json"):
         text = (folder / "models/finetuned" / file).read_text()
-        assert str(folder) not in text and "models/base" not in text
+        assert str(folder) not in text and "models/adapted" not in text
     config = json.loads((folder / "models/finetuned/config.json").read_text())
     assert config["id2label"] == {str(number): name for number, name in enumerate(CLASSES)}
     assert not (folder / ".checkpoints").exists() or not list((folder / ".checkpoints").iterdir())
@@ -79,11 +81,11 @@ def test_it_learns_and_leaves_a_plain_folder(stage, folder, tiny_model):
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_the_same_bytes_twice(stage, folder, tiny_model, method):
     write_training(folder, tiny_model)
-    assert stage("finetune", SMALL | {"method": method, "body_dropout": 0.1, "lora_dropout": 0.1}) == (0, "")
+    assert stage("finetune", SMALL | DROPOUT | {"method": method}) == (0, "")
     first = hashes(folder)
-    assert stage("finetune", SMALL | {"method": method, "body_dropout": 0.1, "lora_dropout": 0.1}) == (0, "")
+    assert stage("finetune", SMALL | DROPOUT | {"method": method}) == (0, "")
     assert hashes(folder) == first
-    assert stage("finetune", SMALL | {"method": method, "body_dropout": 0.1, "lora_dropout": 0.1, "seed": 8}) == (0, "")
+    assert stage("finetune", SMALL | DROPOUT | {"method": method, "seed": 8}) == (0, "")
     assert hashes(folder)[0] != first[0]
 
 
@@ -120,7 +122,7 @@ def test_lora_on_every_family_reloads_with_a_trained_head(stage, folder, tiny_mo
     base = tiny_model if family == "bert" else other_family(family, tiny_model, tmp_path_factory.mktemp("x") / family)
     write_training(folder, base)
     assert stage("finetune", SMALL | {"method": "lora", "epochs": 1}) == (0, "")
-    before = load_file(folder / "models/base/model.safetensors")
+    before = load_file(folder / "models/adapted/model.safetensors")
     after = load_file(folder / "models/finetuned/model.safetensors")
     assert not [name for name in after if "lora" in name or "modules_to_save" in name]
     prefix = {"bert": "bert.", "roberta": "roberta.", "distilbert": "distilbert.", "modernbert": "model."}[family]
@@ -195,10 +197,11 @@ def test_a_live_view_changes_no_output(stage, folder, tiny_model, monkeypatch):
     [
         ({"epochs": 0}, "finetune.epochs is 0: input should be greater than or equal to 1"),
         ({"learning_rate": -1.0}, "finetune.learning_rate is -1.0"),
-        ({"method": "qlora"}, "finetune.method is 'qlora'"),
+        ({"method": "lorax"}, "finetune.method names 'lorax', which is none of full, linear_probe"),
         ({"batchsize": 4}, "finetune.batchsize is no known param"),
-        ({"lora_dropout": 1.0}, "finetune.lora_dropout is 1.0"),
-        ({"max_tokens": 200}, "finetune.max_tokens is 200, but models/base takes 128 at most"),
+        ({"method_options": {"lora": {"lora_dropout": 1.0}}}, "finetune.method_options.lora.lora_dropout is 1.0"),
+        ({"optimizer": "sgd"}, "finetune.optimizer is 'sgd': input should be 'adamw', 'adamw_fused'"),
+        ({"max_tokens": 200}, "finetune.max_tokens is 200, but models/adapted takes 128 at most"),
         ({"precision": "fp16"}, "needs a GPU"),
     ],
 )
@@ -218,8 +221,8 @@ def bad_table(folder, notes, *, weighted=True, path="data/balanced.parquet", **m
 
 BAD = {
     "no table": (lambda f: (f / "data/balanced.parquet").unlink(), "data/balanced.parquet does not exist"),
-    "no base": (lambda f: (f / "models/base").rename(f / "gone"), "models/base does not exist: run the stage fetch_model"),
-    "no weights": (lambda f: (f / "models/base/model.safetensors").unlink(), "models/base has no weights"),
+    "no base": (lambda f: (f / "models/adapted").rename(f / "gone"), "models/adapted does not exist: run `dvc repro finetune`"),
+    "no weights": (lambda f: (f / "models/adapted/model.safetensors").unlink(), "models/adapted has no weights"),
     "torn table": (lambda f: (f / "data/balanced.parquet").write_bytes(b"PAR1 torn"), "not a readable Parquet file"),
     "no note": (lambda f: bad_table(f, []), "data/balanced.parquet holds no note"),
     "no validation note": (

@@ -316,7 +316,13 @@ def test_phecodes_of_the_user_s_own_map(stage):
         "diagnoses_several_phecodes": 5,
         "codes_several_phecodes": 1,
     }
-    for output in ("data/notes.parquet", "data/gold_spans.parquet", "data/titles.json", "metrics/ingest.json"):
+    for output in (
+        "data/notes.parquet",
+        "data/gold_spans.parquet",
+        "data/annotations.parquet",
+        "data/titles.json",
+        "metrics/ingest.json",
+    ):
         Path(output).unlink()
     write_csv(Path("raw/phecodes.csv"), header, [["I21.4", "ICD10CM", "411.2"]])
     assert_refused(stage("ingest", changes | {"labels": "phecode"}), "phecodes.csv, record 1", "version 9 or 10")

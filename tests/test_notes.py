@@ -11,7 +11,7 @@ from toy import CLASSES, metadata, rows, write_table
 
 from diagnosis import notes
 from diagnosis.errors import UserError
-from diagnosis.files import read_json
+from diagnosis.files import read_json, write_json
 from diagnosis.notes import SCHEMA, note_writer, open_notes, read_frame, read_metadata, read_notes
 
 TABLE = Path("data/notes.parquet")
@@ -184,6 +184,10 @@ def flow(stage, *, start: str = "deidentify") -> dict[str, list]:
         "predict": {"threads": 1, "batch_size": 1},  # alone: what a note is padded with moves the last bits
     }
     for name in list(changes)[list(changes).index(start) :]:
+        if name == "predict":  # the model that lies there is taken to have learnt from these notes
+            card = Path("models/finetuned/diagnosis.json")
+            prepared = read_metadata(Path("data/split/train.parquet"))["preprocessing"]
+            write_json(card, read_json(card) | {"preprocessing": prepared})
         assert stage(name, changes[name]) == (0, ""), name
     files = sorted(Path("data").rglob("*.parquet")), sorted(Path("metrics").glob("*.json"))
     return {str(path): pq.read_table(path).to_pylist() for path in files[0]} | {

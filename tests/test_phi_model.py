@@ -19,6 +19,7 @@ from transformers import AutoTokenizer
 
 from benchmarks.phi_model import read_presidio, sentence_scores, touch
 from diagnosis.corpora.gold import SCHEMA as GOLD_SCHEMA
+from diagnosis.corpora.gold import write_spans
 from diagnosis.notes import note_writer
 from diagnosis.phi.spans import Span
 from diagnosis.phi_model import carriers
@@ -26,7 +27,7 @@ from diagnosis.phi_model.carriers import sentence
 from diagnosis.phi_model.examples import PARTS, deal, invented
 from diagnosis.phi_model.inference import LABELS, Detector, beside, load_detector, spans_of
 from diagnosis.phi_model.training import load_tagger, tags, threshold_for
-from diagnosis.phi_model.windows import windows, words_of
+from diagnosis.spans.windows import windows, words_of
 from diagnosis.synthetic import identities, note_text
 
 NOTES, GOLD, DETECTOR = Path("data/notes.parquet"), Path("data/gold_spans.parquet"), Path("models/detector")
@@ -49,6 +50,7 @@ def write(count: int = 60, with_gold: bool = True) -> None:
         for p, kind in pieces
     ]
     pq.write_table(pa.Table.from_pylist(spans, schema=GOLD_SCHEMA), GOLD)
+    write_spans(Path("data/annotations.parquet"), ())
     Path("keys").mkdir(exist_ok=True)
     for name in ("public.key", "no_known_fields.csv"):
         shutil.copy(ROOT / "keys" / name, f"keys/{name}")

@@ -225,7 +225,7 @@ def test_more_values_than_mlflow_takes_at_once(publish, folder):
 
 
 def test_curves_are_those_that_finetune_writes(tmp_path):
-    assert '["step", "epoch", "loss", "split"]' in (ROOT / "stages" / "finetune.py").read_text()
+    assert '["step", "epoch", "loss", "split"]' in (ROOT / "diagnosis/training/curves.py").read_text()
     (tmp_path / "adapt.csv").write_text(CURVES)
     (tmp_path / "roc.csv").write_text("class,fpr,tpr\nI10,0,0\n")
     assert read_curves(tmp_path / "roc.csv") == []

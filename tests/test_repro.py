@@ -89,7 +89,7 @@ def test_going_back_to_old_params_restores(first, tiny_model):
 
 
 NAME, PHONE, WORD = "Quibblethorpe", "603-555-0176", "zanzibarweed"
-MAY_HOLD_PHI = ("data/raw/", "data/notes.parquet", "data/gold_spans.parquet")
+MAY_HOLD_PHI = ("data/raw/", "data/notes.parquet", "data/gold_spans.parquet", "data/annotations.parquet")
 
 
 def everything(folder: Path):

@@ -17,11 +17,13 @@ from diagnosis.training.checkpoints import last_checkpoint, training_key
 from diagnosis.training.dataset import Collator, read_dataset, truncation
 from diagnosis.training.device import check_precision, out_of_memory_explained, prepare_device
 from diagnosis.training.inference import corrected, note_logits, to_probabilities
-from diagnosis.training.losses import batch_loss, note_losses, scores
-from diagnosis.training.model import head_modules, load_base, longest_input, start_at_prior, with_lora
-from diagnosis.training.model import merged as merged_model
+from diagnosis.training.losses import batch_loss, note_losses
+from diagnosis.training.methods import adapt_model
+from diagnosis.training.methods import merged as merged_model
+from diagnosis.training.model import head_modules, load_base, longest_input, start_at_prior
 from diagnosis.training.tokens import pad, tokenise
 from diagnosis.training.trainer import make_trainer, summary, train_or_resume
+from diagnosis.training.validation import scores
 
 FAMILIES = ["bert", "roberta", "distilbert", "modernbert"]
 
@@ -128,7 +130,7 @@ def test_lora_merged_equals_unmerged_and_trains_head_and_pooler(families, family
     model, tokenizer = made(families[family])
     heads = head_modules(model)
     assert ("bert.pooler" in heads) == (family == "bert")
-    model = with_lora(model, rank=4, alpha=8, dropout=0.0)
+    model = adapt_model(model, "lora", {"lora": {"r": 4, "lora_alpha": 8}}, torch.device("cpu"))
     trained = {name for name, weights in model.named_parameters() if weights.requires_grad}
     with torch.no_grad():
         for name, weights in model.named_parameters():
@@ -223,7 +225,7 @@ def trained(folder, tiny_model, checkpoints="c", notes=48, **changes):
     small = {"threads": 1, "epochs": 2, "max_tokens": 32, "batch_size": 8, "method": "full", "learning_rate": 1e-3}
     params = types.SimpleNamespace(**merged(default_params()["finetune"], small | changes))
     device = prepare_device(1)
-    model, tokenizer = made(folder / "models/base", dropout=params.body_dropout)
+    model, tokenizer = made(folder / "models/adapted", dropout=params.body_dropout)
     meta = metadata()
     read = {"max_tokens": params.max_tokens}
     trainer = make_trainer(

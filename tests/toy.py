@@ -68,7 +68,7 @@ def write_training(
         weighted=True,
     )
     write_table(folder / "data/split/validation.parquet", rows(24, seed=2, **options), meta)
-    shutil.copytree(model, folder / "models/base")
+    shutil.copytree(model, folder / "models/adapted")
 
 
 def write_shards(folder: Path, *, multi_label: bool = False, pair: bool = False) -> None:
@@ -99,6 +99,10 @@ def other_family(name: str, bert: Path, folder: Path) -> Path:
             hf.DistilBertConfig(**common, dim=32, n_layers=2, n_heads=2, hidden_dim=64)
         ),
         "modernbert": lambda: hf.ModernBertModel(hf.ModernBertConfig(**common | width)),
+        # A decoder with fewer heads of keys and values, and without padding in its config.
+        "llama": lambda: hf.LlamaModel(
+            hf.LlamaConfig(**common | width | {"num_key_value_heads": 1, "pad_token_id": None})
+        ),
     }[name]()
     model.save_pretrained(folder)
     return folder

@@ -48,8 +48,13 @@ PATTERN = re.compile(
 
 
 def apply(text: str, labels: frozenset[str], budget: int, rng: random.Random) -> tuple[str, int]:
-    return phrases.replace(text, PATTERN, _other_form, labels, budget, rng)
+    return phrases.replace(text, phrases.matches(PATTERN, text), _other_form, labels, budget, rng)
 
 
 def _other_form(form: str, rng: random.Random) -> str:
     return LONG_FORMS.get(form) or SHORT_FORMS[form.lower()]
+
+
+def canonical(text: str) -> str:
+    """The text with its abbreviations written out."""
+    return PATTERN.sub(lambda match: LONG_FORMS.get(match[0], match[0]), text)

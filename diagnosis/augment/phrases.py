@@ -5,7 +5,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
-from diagnosis.augment.protected import FIXED, find
+from diagnosis.augment.protected import FIXED, columns
 
 BEGINNING = re.compile(r"(?:\A|[.!?])\s*")  # a word that stands at its end begins a sentence
 
@@ -17,24 +17,25 @@ def boundaries(pattern: str) -> str:
 
 def replace(
     text: str,
-    pattern: re.Pattern,
+    spans: Iterable[tuple[int, int]],
     other_form: Callable[[str, random.Random], str],
     labels: frozenset[str],
     budget: int,
     rng: random.Random,
 ) -> tuple[str, int]:
-    """Replace up to `budget` matches, none with a FIXED word, none whose new form has a word of a label.
+    """Replace up to `budget` of the spans, none with a FIXED word, none whose new form has a word of a label.
 
-    Returns the text and how many phrases were replaced. The text's case is followed.
+    Spans are in order, none over another. Returns the text and how many phrases were replaced. The text's case is followed.
     """
-    fixed = [word for word in find(text, labels) if word.state == FIXED]
-    ends = [word.end for word in fixed]
+    words, _, states = columns(text, labels)
+    fixed = [word for word, state in zip(words, states, strict=True) if state == FIXED]
+    ends = [end for _, end in fixed]
 
     def is_fixed(start: int, end: int) -> bool:
         following = bisect_right(ends, start)  # the first fixed word that ends after the start
-        return following < len(fixed) and fixed[following].start < end
+        return following < len(fixed) and fixed[following][0] < end
 
-    spans = [match.span() for match in pattern.finditer(text) if not is_fixed(*match.span())]
+    spans = [span for span in spans if not is_fixed(*span)]
     lower, changes = text == text.lower(), []
     beginnings = set() if lower else {match.end() for match in BEGINNING.finditer(text)}
     for start, end in sorted(rng.sample(spans, min(budget, len(spans))), reverse=True):  # the order of the draws
@@ -44,6 +45,10 @@ def replace(
         if not labels.intersection(re.findall(r"[^\W\d_]+", new.lower())):
             changes.append((start, end, new))
     return spliced(text, reversed(changes)), len(changes)
+
+
+def matches(pattern: re.Pattern, text: str) -> list[tuple[int, int]]:
+    return [match.span() for match in pattern.finditer(text)]
 
 
 def spliced(text: str, changes: Iterable[tuple[int, int, str]]) -> str:

@@ -2,16 +2,18 @@
 
 `find` marks every word of a text with one of three states. FIXED words no operator changes: words of the labels (a new
 surface form of the answer would be a hint), drugs, de-identification marks, headings. KEPT words stay where they are but may be
-part of a phrase that is replaced whole: numbers, units, laterality, degree and direction, time, and the words beside them
-("left atrial", "stage 3 disease"). In a sentence with a negation or another cue (doubt, history, family) every word is KEPT,
+part of a phrase that is replaced whole: findings, numbers, units, laterality, degree and direction, time, and the words beside
+the latter ("left atrial", "stage 3 disease"). In a sentence with a negation or another cue (doubt, history, family) every word is KEPT,
 so no word can enter or leave its scope; so is every sentence's first word, whose capital marks where scopes end. The rest are FREE.
 """
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
+
+from diagnosis.augment.findings import FINDINGS
 
 FREE, KEPT, FIXED = 0, 1, 2
 
@@ -88,36 +90,67 @@ def label_words(classes: Iterable[str]) -> frozenset[str]:
 
 def find(text: str, labels: frozenset[str]) -> list[Word]:
     """The words of a text in order, each with its sentence's number and its state."""
-    ends = [match.end() for match in (END_IN_LOWER_CASE if text == text.lower() else END).finditer(text)]
-    fixed = [match.span() for pattern in (MARK, HEADING) for match in pattern.finditer(text)]
-    spans = [match.span() for match in WORD.finditer(text)]
-    kinds = [_kind(text[start:end].lower().replace("’", "'"), labels) for start, end in spans]
-    sentences = [bisect_right(ends, start) for start, _ in spans]
-    cued = {sentence for sentence, kind in zip(sentences, kinds, strict=True) if kind == "cue"}
+    spans, sentences, states = columns(text, labels)
+    numbers = (number for number, (first, last) in enumerate(zip(sentences, [*sentences[1:], len(spans)], strict=True)) for _ in range(first, last))  # fmt: skip
+    return [Word(*span, number, state) for span, number, state in zip(spans, numbers, states, strict=True)]
 
-    words = []
-    for i, ((start, end), kind, sentence) in enumerate(zip(spans, kinds, sentences, strict=True)):
-        if kind == "fixed":
-            state = FIXED
-        elif (
-            kind
-            or sentence in cued
-            or sentence not in sentences[max(0, i - 1) : i]
-            or "modifier" in kinds[max(0, i - 1) : i + 2]
-        ):
-            state = KEPT
-        else:
-            state = FREE
-        words.append(Word(start, end, sentence, state))
+
+@lru_cache(maxsize=1)  # an operator asks again for what its budget was counted on
+def columns(text: str, labels: frozenset[str]) -> tuple[list[tuple[int, int]], list[int], list[int]]:
+    """The spans of a text's words, the first word of each sentence, the state of each word; `find` in columns, which is faster.
+
+    The first word of a sentence is never FREE, so two neighbours that are both FREE are of one sentence.
+    """
+    spans = [match.span() for match in WORD.finditer(text)]
+    known = _kinds(labels)
+    kinds = [known[text[start:end]] for start, end in spans]
+    ends = (match.end() for match in (END_IN_LOWER_CASE if text == text.lower() else END).finditer(text))
+    sentences = [0, *(bisect_left(spans, (end, 0)) for end in ends)]
+    states: list[int] = []
+    around = list(zip(["", *kinds], kinds, [*kinds[1:], ""], strict=False))
+    for first, last in zip(sentences, [*sentences[1:], len(kinds)], strict=True):
+        if "cue" in kinds[first:last]:
+            states += [FIXED if own == "fixed" else KEPT for own in kinds[first:last]]
+        elif first < last:
+            states.append(FIXED if kinds[first] == "fixed" else KEPT)
+            states += [
+                FIXED if own == "fixed" else KEPT if own or before == "modifier" or then == "modifier" else FREE
+                for before, own, then in around[first + 1 : last]
+            ]
+    fixed = [match.span() for match in HEADING.finditer(text)]
+    if "[" in text or "__" in text:
+        fixed += [match.span() for match in MARK.finditer(text)]
     for start, end in fixed:
         for i in range(bisect_left(spans, (start, 0)), bisect_left(spans, (end, 0))):
-            words[i] = words[i]._replace(state=FIXED)
-    return words
+            states[i] = FIXED
+    return spans, sentences, states
 
 
-@lru_cache(maxsize=1 << 16)
+def kind(word: str, labels: frozenset[str]) -> str:
+    """Of a word: fixed | cue | modifier | finding | letter, or "" where it has no protection of its own."""
+    return _kinds(labels)[word]
+
+
+class _Kinds(dict):
+    """The kinds of words as they are written, each worked out once."""
+
+    def __init__(self, labels: frozenset[str]):
+        super().__init__()
+        self._labels = labels
+
+    def __missing__(self, word: str) -> str:
+        found = _kind(word.lower().replace("’", "'"), self._labels)
+        if len(self) < 1 << 16:
+            self[word] = found
+        return found
+
+
+@lru_cache(maxsize=4)
+def _kinds(labels: frozenset[str]) -> _Kinds:
+    return _Kinds(labels)
+
+
 def _kind(word: str, labels: frozenset[str]) -> str:
-    """Of a lower-case word: fixed | cue | modifier | letter, or "" where it has no protection of its own."""
     # No name of a drug is over 40 letters, and DRUG is slow on a line that is all one word.
     if word in labels or word in DRUGS or (len(word) > 5 and DRUG.search(word[-40:])):
         return "fixed"
@@ -125,4 +158,6 @@ def _kind(word: str, labels: frozenset[str]) -> str:
         return "cue"
     if word in MODIFIERS or any(c.isdigit() for c in word):
         return "modifier"
+    if word in FINDINGS:
+        return "finding"
     return "letter" if len(word) == 1 else ""

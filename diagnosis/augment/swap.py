@@ -3,28 +3,21 @@
 import random
 
 from diagnosis.augment.phrases import spliced
-from diagnosis.augment.protected import FREE, find
+from diagnosis.augment.protected import FREE, columns
 
 
 def apply(text: str, labels: frozenset[str], budget: int, rng: random.Random) -> tuple[str, int]:
     """Swap up to `budget` pairs of FREE words with one blank between: never over punctuation, a line or a sentence."""
-    words = find(text, labels)
-    pairs = [
-        i
-        for i, (one, other) in enumerate(zip(words, words[1:], strict=False))
-        if one.state == other.state == FREE
-        and one.sentence == other.sentence
-        and text[one.end : other.start] == " "
-        and text[one.start : one.end] != text[other.start : other.end]
-    ]
-    rng.shuffle(pairs)
+    spans, _, states = columns(text, labels)
+    pairs = [i for i, pair in enumerate(zip(states, states[1:], strict=False)) if pair == (FREE, FREE)]
     chosen: set[int] = set()
-    for pair in pairs:
-        if len(chosen) < budget and not {pair - 1, pair + 1} & chosen:
-            chosen.add(pair)
-    neighbours = [(words[i], words[i + 1]) for i in sorted(chosen)]
-    swapped = (
-        (one.start, other.end, f"{text[other.start : other.end]} {text[one.start : one.end]}")
-        for one, other in neighbours
-    )
-    return spliced(text, swapped), len(chosen)
+    swapped = []
+    for i in rng.sample(pairs, len(pairs)):
+        (start, end), (other_start, other_end) = spans[i], spans[i + 1]
+        one, other = text[start:end], text[other_start:other_end]
+        if one != other and text[end:other_start] == " " and not {i - 1, i + 1} & chosen:
+            chosen.add(i)
+            swapped.append((start, other_end, f"{other} {one}"))
+            if len(chosen) == budget:
+                break
+    return spliced(text, sorted(swapped)), len(swapped)

@@ -63,8 +63,13 @@ PATTERN = re.compile(phrases.boundaries("|".join(sorted(GROUP_OF, key=lambda for
 
 
 def apply(text: str, labels: frozenset[str], budget: int, rng: random.Random) -> tuple[str, int]:
-    return phrases.replace(text, PATTERN, _other_form, labels, budget, rng)
+    return phrases.replace(text, phrases.matches(PATTERN, text), _other_form, labels, budget, rng)
 
 
 def _other_form(form: str, rng: random.Random) -> str:
     return rng.choice([other for other in GROUP_OF[form.lower()] if other != form.lower()])
+
+
+def canonical(text: str) -> str:
+    """The text with the first form of each group for all of them, lower-case."""
+    return PATTERN.sub(lambda match: GROUP_OF[match[0].lower()][0], text)

@@ -2,32 +2,32 @@
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from diagnosis.augment import abbreviations, delete, swap, synonyms
-from diagnosis.augment.protected import FREE, find
-
-OPERATORS = {
-    "synonym": synonyms.apply,
-    "abbreviation": abbreviations.apply,
-    "swap": swap.apply,
-    "delete": delete.apply,
-}
+from diagnosis.augment.operators import Operator
+from diagnosis.augment.protected import FREE, columns
 
 
 def version(
-    text: str, operators: Sequence[str], rate: float, labels: frozenset[str], key: tuple
+    text: str,
+    operators: Mapping[str, Operator],
+    rate: float,
+    max_changes: int | None,
+    labels: frozenset[str],
+    key: tuple,
 ) -> tuple[str, dict[str, int]]:
-    """The text after each operator in turn, and what each changed (phrases, pairs or words), without the idle ones.
+    """The text after each operator in turn, and what each changed (phrases, pairs, words, sentences or sections), without the idle ones.
 
-    An operator may change `rate` of the FREE words that the original has, at least one. `key` alone decides the draws.
+    An operator may change `rate` of the FREE words that the original has, at least one, `max_changes` at most. `key` alone
+    decides the draws.
     """
     digest = hashlib.sha256(":".join(map(str, key)).encode()).digest()
     rng = random.Random(int.from_bytes(digest[:8], "big"))
-    budget = max(1, round(rate * sum(word.state == FREE for word in find(text, labels))))
+    budget = max(1, round(rate * columns(text, labels)[2].count(FREE)))
+    budget = min(budget, max_changes or budget)
     changes = {}
-    for name in operators:
-        text, changed = OPERATORS[name](text, labels, budget, rng)
+    for name, operator in operators.items():
+        text, changed = operator(text, labels, budget, rng)
         if changed:
             changes[name] = changed
     return text, changes

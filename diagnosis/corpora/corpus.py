@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from diagnosis.corpora.coverage import Coverage
 
+ANNOTATIONS = "annotations.csv"  # in a corpus' folder: spans for finetune_spans, as note_id, start, end, kind
+
 
 @dataclass
 class Tally:
@@ -25,7 +27,8 @@ class Corpus(NamedTuple):
     `rows(tally)` yields dicts with the note table's columns (labels sorted and unique) and yields the same again each
     time it is called; those of an `unlabelled` corpus have no labels. `data_use` states corpus, licence and public, and whatever
     else of DataUse the source says. `document_types` are classes that name a kind of document and no diagnosis. `gold` is a CSV
-    with note_id, start, end, kind, origin of the corpus' known identifiers, where it has one. `titles` are the names of
+    with note_id, start, end, kind, origin of the corpus' known identifiers, where it has one; `annotations` likewise are spans for
+    finetune_spans, and the name of the column that says what each is. `titles` are the names of
     classes that are codes, for finding where a note says its diagnosis. `coverage` measures what is coded and stands in no note.
     """
 
@@ -37,5 +40,6 @@ class Corpus(NamedTuple):
     official_split: bool = False
     document_types: frozenset[str] = frozenset()
     gold: Path | None = None
+    annotations: tuple[Path, str] | None = None
     titles: dict[str, list[str]] = {}
     coverage: Coverage | None = None

@@ -1,4 +1,4 @@
-"""Known identifiers of a corpus: spans of characters that a de-identifier has to find."""
+"""Spans of characters that come with a corpus: known identifiers, which a de-identifier has to find, and annotations."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,23 +22,25 @@ SCHEMA = pa.schema(
 BATCH_ROWS = 50_000
 
 
-def read_spans(path: Path, lengths: dict[str, int]) -> Iterator[dict]:
+def read_spans(path: Path, lengths: dict[str, int], kind: str = "kind") -> Iterator[dict]:
     """The spans of the notes in `lengths` (characters by note_id), end exclusive; others are of notes left out.
+
+    `kind` is the name of the column that says what a span is.
 
     Raises UserError where a span does not lie within its note.
     """
-    for record, row in csv_records(path, ["note_id", "start", "end", "kind"], ["origin"]):
+    for record, row in csv_records(path, ["note_id", "start", "end", kind], ["origin"]):
         length = lengths.get(row["note_id"].strip())
         if length is None:
             continue
         start, end = row["start"].strip(), row["end"].strip()
-        if not (start.isdecimal() and end.isdecimal() and int(start) < int(end) <= length and row["kind"].strip()):
-            raise UserError(f"{path}, record {record}: no span within its note: mend start, end or kind")
+        if not (start.isdecimal() and end.isdecimal() and int(start) < int(end) <= length and row[kind].strip()):
+            raise UserError(f"{path}, record {record}: no span within its note: mend start, end or {kind}")
         yield {
             "note_id": row["note_id"].strip(),
             "start": int(start),
             "end": int(end),
-            "kind": row["kind"].strip(),
+            "kind": row[kind].strip(),
             "origin": row["origin"].strip() or None,
         }
 

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, StrictBool
 
 from diagnosis.corpora import demographics, icd
-from diagnosis.corpora.corpus import Corpus, Tally
+from diagnosis.corpora.corpus import ANNOTATIONS, Corpus, Tally
 from diagnosis.corpora.coverage import Coverage
 from diagnosis.corpora.invented import is_marked
 from diagnosis.corpora.several import PerAdmission, one_an_admission
@@ -84,14 +84,15 @@ class Hospital(NamedTuple):
 def open_mimic4(path: Path, level: str, diagnoses: str, params: MimicParams) -> Corpus:
     """MIMIC-IV: hosp/{patients,admissions,diagnoses_icd} and note/{discharge,radiology} below `path`, or all in `path` itself.
 
-    Where truth/phi_spans.csv.gz is there too, its spans are the gold. The notes are public only where truth/README.md has
+    Where truth/phi_spans.csv.gz is there too, its spans are the gold; annotations.csv, or the invented notes' truth/findings.csv.gz,
+    are the annotations. The notes are public only where truth/README.md has
     the marker that `synthesize` gave this very file of notes.
     """
     if other := [kind for kind in params.notes if kind not in KINDS4]:
         raise UserError(f"params.yaml: ingest.mimic.notes has {other[0]}: MIMIC-IV's notes are {' and '.join(KINDS4)}")
     notes = [find_required(path, kind, ("note",)) for kind in dict.fromkeys(params.notes)]
     tables = {name: find_required(path, name, ("hosp",)) for name in ("patients", "admissions", "diagnoses_icd")}
-    data_use, gold = _origin(path, notes, "mimic4")
+    data_use, spans = _origin(path, notes, "mimic4", params)
     admissions = _admissions(tables["admissions"], "race", _patients4(tables["patients"]))
     class_of = vocabulary(level, params.drop_codes, path)
     coded = _diagnoses(tables["diagnoses_icd"], "icd_code", "icd_version", class_of, diagnoses, admissions)
@@ -102,7 +103,7 @@ def open_mimic4(path: Path, level: str, diagnoses: str, params: MimicParams) -> 
         data_use=data_use,
         multi_label=diagnoses == "all",
         titles=_titles_of_classes(titles, class_of),
-        gold=None if params.per_admission == "concatenate" else gold,
+        **spans,
         coverage=Coverage(coded.labels, coded.codes, coded.classes, titles),
     )
 
@@ -115,24 +116,29 @@ def open_mimic3(path: Path, level: str, diagnoses: str, params: MimicParams) -> 
     class_of = vocabulary(level, params.drop_codes, path)
     coded = _diagnoses(tables["diagnoses_icd"], "icd9_code", None, class_of, diagnoses, admissions)
     titles = _titles(find(path, "d_icd_diagnoses"), "icd9_code", None)
-    data_use, gold = _origin(path, [notes], "mimic3")
+    data_use, spans = _origin(path, [notes], "mimic3", params)
     hospital = Hospital(data_use["corpus"], admissions, coded, _services(find(path, "services")))
     return Corpus(
         rows=lambda tally: _rows(_notes3(notes, hospital, params, tally), params, tally),
         data_use=data_use,
         multi_label=diagnoses == "all",
         titles=_titles_of_classes(titles, class_of),
-        gold=None if params.per_admission == "concatenate" else gold,
+        **spans,
         coverage=Coverage(coded.labels, coded.codes, coded.classes, titles),
     )
 
 
-def _origin(path: Path, notes: list[Path], corpus: str) -> tuple[dict, Path | None]:
-    """The data-use terms, which are those of invented notes where truth/README.md says so, and the gold spans if any."""
-    gold = path / "truth" / "phi_spans.csv.gz"
+def _origin(path: Path, notes: list[Path], corpus: str, params: MimicParams) -> tuple[dict, dict]:
+    """The data-use terms, which are those of invented notes where truth/README.md says so, and the corpus' `gold` and
+    `annotations`; none where notes are joined, for their characters are then others.
+    """
     invented = all(is_marked(path / "truth" / "README.md", file) for file in notes)
     terms = INVENTED if invented else {"corpus": corpus} | TERMS
-    return terms, gold if gold.exists() else None
+    gold, findings, own = path / "truth" / "phi_spans.csv.gz", path / "truth" / "findings.csv.gz", path / ANNOTATIONS
+    if params.per_admission == "concatenate":
+        return terms, {}
+    annotations = (own, "kind") if own.exists() else (findings, "assertion") if findings.exists() else None
+    return terms, {"gold": gold if gold.exists() else None, "annotations": annotations}
 
 
 # ---------------------------------------------------------------- the tables beside the notes

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
 
 from diagnosis.corpora import demographics
-from diagnosis.corpora.corpus import Corpus, Tally
+from diagnosis.corpora.corpus import ANNOTATIONS, Corpus, Tally
 from diagnosis.corpora.sources import (
     Unique,
     as_text,
@@ -72,7 +72,8 @@ class TableParams(Params):
 
 
 def open_table(path: Path, params: TableParams) -> Corpus:
-    """CSV, TSV, JSON Lines, JSON (an array of objects) or Parquet, by extension, each also with .gz.
+    """CSV, TSV, JSON Lines, JSON (an array of objects) or Parquet, by extension, each also with .gz; or a folder with one such
+    file and annotations.csv.
 
     A note has several labels where `label_separator` or several columns of them are given, or the column holds lists.
     Its text columns are joined by line ends, those without text left out.
@@ -84,6 +85,9 @@ def open_table(path: Path, params: TableParams) -> Corpus:
                 "label teaches nothing, name two columns"
             )
     require(path, "check ingest.path")
+    annotations = path / ANNOTATIONS
+    if path.is_dir():
+        path = _only_table(path)
     # The first label that is there decides: no need to read the whole file for it.
     stated = (value for _, row in _records(path, params) for value in row["labels"] if value is not None)
     multi_label = params.label_separator is not None or len(params.labels) > 1 or isinstance(next(stated, None), list)
@@ -93,7 +97,18 @@ def open_table(path: Path, params: TableParams) -> Corpus:
         multi_label=multi_label,
         text_pair=params.text_pair is not None,
         official_split=params.split is not None,
+        annotations=(annotations, "kind") if annotations.exists() else None,
     )
+
+
+def _only_table(folder: Path) -> Path:
+    """The one file of a folder beside its annotations."""
+    files = sorted(each for each in folder.iterdir() if each.is_file() and each.name not in (ANNOTATIONS, ".gitignore"))
+    if len(files) != 1:
+        raise UserError(
+            f"{folder} is a folder with {len(files)} files: let ingest.path be your table, or a folder with it and {ANNOTATIONS} alone"
+        )
+    return files[0]
 
 
 def _records(path: Path, params: TableParams) -> Iterator[tuple[int, dict]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,9 +17,12 @@ COLUMNS = ["note_id", "start", "end", "kind", "origin"]
 
 
 class Gold:
-    """The spans known to be there, by note. They exist for invented corpora only, and are held in memory (Arrow)."""
+    """The spans known to be there, by note; few corpora have them, and they are held in memory (Arrow).
 
-    def __init__(self, path: Path):
+    `kinds` are those allowed, None for any.
+    """
+
+    def __init__(self, path: Path, kinds: Iterable[str] | None = KINDS):
         require(path)
         try:
             table = pq.read_table(path)
@@ -30,7 +34,7 @@ class Gold:
         for name in ("note_id", "start", "end", "kind"):
             if table[name].null_count:
                 raise UserError(f"{path} has {table[name].null_count} spans without a {name}: run `dvc repro`")
-        unknown = set(table["kind"].to_pylist()) - set(KINDS)
+        unknown = set() if kinds is None else set(table["kind"].to_pylist()) - set(kinds)
         if unknown:
             raise UserError(f"{path} has spans of {len(unknown)} unknown kinds: the kinds are {', '.join(KINDS)}")
         self._path, self._left = path, table.num_rows

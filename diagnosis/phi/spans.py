@@ -1,5 +1,7 @@
 """Stretches of text that identify somebody."""
 
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
 from typing import NamedTuple
 
 KINDS = (
@@ -14,6 +16,29 @@ class Span(NamedTuple):
     start: int
     end: int
     kind: str
+
+
+def joined(text: str, spans: list[Span], pieces: list[str]) -> str:
+    """The text with each span replaced by its piece. Spans are in order and do not overlap."""
+    result, place = [], 0
+    for span, piece in zip(spans, pieces, strict=True):
+        result += [text[place : span.start], piece]
+        place = span.end
+    return "".join(result) + text[place:]
+
+
+def moved(annotations: list[Span], spans: list[Span], pieces: list[str]) -> list[Span]:
+    """Where annotations of a text lie once its spans are replaced; those that a span touches are left out."""
+    starts, ends = [span.start for span in spans], [span.end for span in spans]
+    growth = list(
+        accumulate((len(piece) - span.end + span.start for span, piece in zip(spans, pieces, strict=True)), initial=0)
+    )
+    result = []
+    for start, end, kind in annotations:
+        before = bisect_right(ends, start)  # spans that end before it
+        if before == bisect_left(starts, end):
+            result.append(Span(start + growth[before], end + growth[before], kind))
+    return result
 
 
 class Spans:

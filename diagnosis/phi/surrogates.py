@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from diagnosis.phi.dates import NOW, shift, year_near, year_of, years_in
 from diagnosis.phi.keys import Key
 from diagnosis.phi.names import PARTICLES, SUFFIXES
-from diagnosis.phi.spans import Span
+from diagnosis.phi.spans import Span, joined
 
 LOCALES = (
     "en_US en_GB es_MX es_ES fr_FR de_DE it_IT pt_BR nl_NL pl_PL cs_CZ hu_HU ro_RO sv_SE no_NO da_DK fi_FI ga_IE tr_TR vi_VN id_ID en_IN "
@@ -138,17 +138,20 @@ class Surrogates:
     def replace(
         self, text: str, spans: list[Span], patient: str, others: Iterable[str] = (), genders: Mapping[str, str] = {}
     ) -> str:
-        """The text with every span replaced. Spans are in order and do not overlap; `genders` are those told of first names.
+        """The text with every span replaced, by `pieces`."""
+        return joined(text, spans, self.pieces(text, spans, patient, others, genders))
+
+    def pieces(
+        self, text: str, spans: list[Span], patient: str, others: Iterable[str] = (), genders: Mapping[str, str] = {}
+    ) -> list[str]:
+        """What stands for each span of a text. Spans are in order and do not overlap; `genders` are those told of first names.
 
         No replacement but of a date is the value of another span, or one of `others` (what else is known of the patient).
         """
         self._genders = genders
         self._avoid = values(itertools.chain(others, (text[span.start : span.end] for span in spans)))
-        years, result, place = years_in(text, spans), [], 0
-        for span in spans:
-            result += [text[place : span.start], self._one(text, span, patient, years)]
-            place = span.end
-        return "".join(result) + text[place:]
+        years = years_in(text, spans)
+        return [self._one(text, span, patient, years) for span in spans]
 
     def _one(self, text: str, span: Span, patient: str, years) -> str:
         if (stays := allowed(self._profile, text, span, years[1])) is not None:
@@ -260,14 +263,19 @@ class Masks:
     def replace(
         self, text: str, spans: list[Span], patient: str, others: Iterable[str] = (), genders: Mapping[str, str] = {}
     ) -> str:
-        """The text with every span replaced. Spans are in order and do not overlap."""
-        years, result, place = years_in(text, spans)[1], [], 0
-        for span in spans:
-            stays = allowed(self._profile, text, span, years)
-            mask = "___" if self._blank else f"[{span.kind}]"
-            result += [text[place : span.start], mask if stays is None else stays]
-            place = span.end
-        return "".join(result) + text[place:]
+        """The text with every span replaced, by `pieces`."""
+        return joined(text, spans, self.pieces(text, spans, patient, others, genders))
+
+    def pieces(
+        self, text: str, spans: list[Span], patient: str, others: Iterable[str] = (), genders: Mapping[str, str] = {}
+    ) -> list[str]:
+        """What stands for each span of a text."""
+        years = years_in(text, spans)[1]
+        stay = (allowed(self._profile, text, span, years) for span in spans)
+        return [
+            ("___" if self._blank else f"[{span.kind}]") if kept is None else kept
+            for span, kept in zip(spans, stay, strict=True)
+        ]
 
 
 def values(written: Iterable[str]) -> frozenset[str]:

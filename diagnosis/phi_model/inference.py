@@ -12,7 +12,7 @@ from diagnosis.phi.identifiers import MASKS
 from diagnosis.phi.score import TOKEN
 from diagnosis.phi.spans import KINDS, Span, Spans
 from diagnosis.phi_model.card import read_card
-from diagnosis.phi_model.windows import Window, windows, words_of
+from diagnosis.spans.windows import Window, windows, words_of
 from diagnosis.training.device import prepare_device
 from diagnosis.training.tokens import pad, takes_types
 

@@ -31,6 +31,7 @@ class Concepts:
     """
 
     def __init__(self, path: Path):
+        self._path = path
         names: dict[str, str] = {}
         ambiguous: set[str] = set()
         self._capitals: set[str] = set()
@@ -65,17 +66,29 @@ class Concepts:
         return text, count
 
     def _once(self, text: str) -> tuple[str, int]:
-        words = list(WORD.finditer(text))
-        pieces, done, count, at = [], 0, 0, 0
+        pieces, done, count = [], 0, 0
+        for start, end, name in self.find(text):
+            if text[start:end].lower() != name.lower():
+                pieces += [text[done:start], _in_case(name, text[start:end])]
+                done, count = end, count + 1
+        return ("".join([*pieces, text[done:]]), count) if count else (text, 0)
+
+    def find(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """(start, end, name of the concept) of each term in order, the longest first."""
+        words, at = list(WORD.finditer(text)), 0
         while at < len(words):
             length, name = self._match(text, words, at)
             if length:
-                start, end = words[at].start(), words[at + length - 1].end()
-                if text[start:end].lower() != name.lower():
-                    pieces += [text[done:start], _in_case(name, text[start:end])]
-                    done, count = end, count + 1
+                yield words[at].start(), words[at + length - 1].end(), name
             at += length or 1
-        return ("".join([*pieces, text[done:]]), count) if count else (text, 0)
+
+    def terms_by_name(self) -> dict[str, list[str]]:
+        """The terms of each concept as the file writes them, each once, those of two concepts left out; read from the file again."""
+        result: dict[str, dict[str, None]] = {}
+        for term, name in _terms(self._path):
+            if self._names.get(_key(WORD.findall(term))) == name:
+                result.setdefault(name, {})[term] = None
+        return {name: list(found) for name, found in result.items()}
 
     def _match(self, text: str, words: list[re.Match], at: int) -> tuple[int, str]:
         """How many words from `at` are a term, and its name; (0, "") where none is."""

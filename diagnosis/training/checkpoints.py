@@ -9,6 +9,7 @@ from pathlib import Path
 from transformers import TrainerCallback, TrainerState
 
 from diagnosis.files import sha256
+from diagnosis.training.processes import is_first, wait_for_all
 
 COMPLETE = "complete"  # a file in a checkpoint that was written to its end
 
@@ -16,10 +17,13 @@ COMPLETE = "complete"  # a file in a checkpoint that was written to its end
 def training_key(inputs: list[Path], settings: dict) -> str:
     """Hash of the input files and folders, the settings, this package's code and the libraries that train."""
     digest = hashlib.sha256()
-    code = sorted(Path(__file__).parent.glob("*.py"))
+    code = sorted([*Path(__file__).parent.glob("*.py"), *Path(__file__).parent.glob("launch/*.yaml")])
     for path in [*inputs, *code]:
         digest.update(f"{path.name} {sha256(path)}\n".encode())
-    libraries = {name: version(name) for name in ("torch", "transformers", "peft", "accelerate", "tokenizers")}
+    libraries = {
+        name: version(name)
+        for name in ("torch", "transformers", "peft", "accelerate", "tokenizers", "imbalanced-learn")
+    }
     digest.update(json.dumps([settings, libraries], sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
@@ -44,6 +48,9 @@ class KeepLastAndBest(TrainerCallback):
     """Marks a checkpoint when it is whole, and only then removes what it replaces: a kill at any point leaves one."""
 
     def on_save(self, args, state, control, **kwargs):
+        wait_for_all()  # each of several processes writes its random state there
+        if not is_first():
+            return
         folder = Path(args.output_dir)
         current = folder / f"checkpoint-{state.global_step}"
         (current / COMPLETE).touch()

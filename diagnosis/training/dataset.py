@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from diagnosis.errors import UserError
 from diagnosis.notes import open_notes, read_metadata, read_notes
-from diagnosis.training.tokens import pad, tokenise
+from diagnosis.training.tokens import pad
+from diagnosis.training.windows import in_windows, tokenise_notes
 
 
 def read_task(path: Path) -> dict:
@@ -32,14 +33,18 @@ SCHEMA = pa.schema(
         ("target", pa.list_(pa.int64())),
         ("weight", pa.float32()),
         ("length", pa.int64()),  # by which the Trainer groups
-        ("whole_length", pa.int64()),  # before the end was cut off
+        ("whole_length", pa.int64()),  # of the uncut note
+        ("unread", pa.int64()),  # its tokens that the model does not see
+        ("windows", pa.list_(pa.int32())),  # lengths of the windows in input_ids, null where the note is one
     ]
 )
 
 
-def read_dataset(path: Path, tokenizer, metadata: dict, *, max_tokens: int, weighted: bool) -> Dataset:
+def read_dataset(
+    path: Path, tokenizer, metadata: dict, *, max_tokens: int, weighted: bool, long_notes: str = "head"
+) -> Dataset:
     """A note table as the Trainer takes it, tokenised a batch of rows at a time: token ids, segment numbers (null without
-    pairs), class numbers, a weight and lengths. Raises UserError for a table that cannot be learned from.
+    pairs), class numbers, a weight and lengths; `long_notes` as finetune has it. Raises UserError for a table that cannot be learned from.
     """
     columns = ["text", "text_pair", "labels", *(["weight"] if weighted else [])]
     table = open_notes(path)
@@ -57,14 +62,16 @@ def read_dataset(path: Path, tokenizer, metadata: dict, *, max_tokens: int, weig
             if None in weights or not np.isfinite(weights).all() or min(weights) < 0:
                 raise UserError(f"{path}: column weight has a value that is missing, negative or not finite")
             pairs = [row["text_pair"] for row in rows] if metadata["text_pair"] else None
-            ids, types, lengths = tokenise(tokenizer, [row["text"] for row in rows], pairs, max_tokens)
+            tokens = tokenise_notes(tokenizer, [row["text"] for row in rows], pairs, max_tokens, long_notes)
             columns_of_batch = {
-                "input_ids": ids,
-                "types": types or [None] * len(rows),
+                "input_ids": tokens.ids,
+                "types": tokens.types or [None] * len(rows),
                 "target": [[number.get(label, -1) for label in row["labels"]] for row in rows],
                 "weight": weights,
-                "length": [len(note) for note in ids],
-                "whole_length": lengths,
+                "length": [len(note) for note in tokens.ids],
+                "whole_length": tokens.lengths,
+                "unread": tokens.unread,
+                "windows": tokens.windows or [None] * len(rows),
             }
             batches.append(pa.RecordBatch.from_pydict(columns_of_batch, schema=SCHEMA))
             bar.update(len(rows))
@@ -98,18 +105,18 @@ def class_shares(dataset: Dataset, classes: int) -> list[float]:
 
 
 def truncation(dataset: Dataset, classes: list[str], min_count: int) -> dict:
-    """How many notes lost their end, and the share of all tokens that did; by class as well.
+    """How many notes lost tokens, and the share of all tokens that were; by class as well.
 
     Classes of fewer than `min_count` notes are not shown.
     """
     notes, tokens, beyond = Counter(), Counter(), Counter()
-    columns = (dataset.data.column(name).to_pylist() for name in ("whole_length", "length", "target"))
-    for whole, length, row in zip(*columns, strict=True):
+    columns = (dataset.data.column(name).to_pylist() for name in ("whole_length", "unread", "target"))
+    for whole, unread, row in zip(*columns, strict=True):
         for key in (*row, "all"):
             notes[key] += 1
             tokens[key] += whole
-            beyond[key] += whole - length
-        notes["cut"] += whole > length
+            beyond[key] += unread
+        notes["cut"] += unread > 0
     return {
         "notes": notes["cut"],
         "share": round(notes["cut"] / notes["all"], 6),
@@ -123,15 +130,26 @@ def truncation(dataset: Dataset, classes: list[str], min_count: int) -> dict:
 
 
 class Collator:
-    """Makes a batch: ids padded to its longest note, labels as the loss takes them, weights."""
+    """Makes a batch: ids padded to its longest note, labels as the loss takes them, weights.
 
-    def __init__(self, *, pad_id: int, classes: int, multi_label: bool, types: bool, multiple: int = 1):
+    With `windows` a row of ids is a window, and `note` says whose.
+    """
+
+    def __init__(
+        self, *, pad_id: int, classes: int, multi_label: bool, types: bool, multiple: int = 1, windows: bool = False
+    ):
         self.pad_id, self.classes, self.multi_label = pad_id, classes, multi_label
-        self.types, self.multiple = types, multiple
+        self.types, self.multiple, self.windows = types, multiple, windows
 
     def __call__(self, notes: list[dict]) -> dict:
-        types = [note["types"] for note in notes] if self.types else None
-        batch = pad([note["input_ids"] for note in notes], types, self.pad_id, self.multiple)
+        ids, types, of_note = [note["input_ids"] for note in notes], None, None
+        if self.types:
+            types = [note["types"] for note in notes]
+        if self.windows:
+            ids, types, of_note = in_windows(ids, types, [note["windows"] for note in notes])
+        batch = self.lay_out(ids, types)
+        if of_note is not None:
+            batch["note"] = torch.tensor(of_note)
         if self.multi_label:
             batch["labels"] = torch.zeros((len(notes), self.classes))
             for row, note in enumerate(notes):
@@ -139,4 +157,9 @@ class Collator:
         else:
             batch["labels"] = torch.tensor([int(note["target"][0]) for note in notes])
         batch["weight"] = torch.tensor([float(note["weight"]) for note in notes])
+        if "group" in notes[0]:
+            batch["group"] = torch.tensor([int(note["group"]) for note in notes])
         return batch
+
+    def lay_out(self, ids: list[np.ndarray], types: list[np.ndarray] | None) -> dict:
+        return pad(ids, types, self.pad_id, self.multiple)

@@ -1,19 +1,29 @@
-"""The loss by note, weighted by row, and the scores by which the best epoch is chosen."""
+"""The loss by note, weighted by row, and over a shard."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, f1_score
 from torch.nn import functional
 
 
-def note_losses(logits: torch.Tensor, labels: torch.Tensor, gamma: float | None = None) -> torch.Tensor:
+def note_losses(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    gamma: float | None = None,
+    adjustment: Sequence[float] | None = None,
+    positive_weights: Sequence[float] | None = None,
+) -> torch.Tensor:
     """The loss of each note (n,), from logits (n, classes).
 
     `labels` (n,) of class numbers: cross-entropy. `labels` (n, classes) of 0. and 1.: binary cross-entropy, summed over
     classes. With `gamma` each term is scaled by (1 - p)^gamma, p the probability given to the truth: focal loss (Lin et
-    al. 2017), which gamma 0 makes cross-entropy again. Computed in float32 whatever the model ran in.
+    al. 2017), which gamma 0 makes cross-entropy again. `adjustment` (classes,) is added to the logits; `positive_weights`
+    (classes,) multiply the terms of the labels that a note has. Computed in float32 whatever the model ran in.
     """
     logits = logits.float()
+    if adjustment is not None:
+        logits = logits + torch.as_tensor(adjustment, dtype=torch.float32, device=logits.device)
     if labels.dim() == 1:
         loss = functional.cross_entropy(logits, labels, reduction="none")
     else:
@@ -21,6 +31,9 @@ def note_losses(logits: torch.Tensor, labels: torch.Tensor, gamma: float | None 
     if gamma is not None:
         # Each term is -log p; clamped, because the gradient of 0^gamma is infinite for gamma under 1.
         loss = loss * (1 - torch.exp(-loss)).clamp(min=1e-7) ** gamma
+    if positive_weights is not None:
+        positive = torch.as_tensor(positive_weights, dtype=torch.float32, device=logits.device)
+        loss = torch.where(labels > 0, positive * loss, loss)
     return loss if labels.dim() == 1 else loss.sum(dim=1)
 
 
@@ -30,20 +43,7 @@ def batch_loss(losses: torch.Tensor, weights: torch.Tensor, items: int | torch.T
     return (losses * weights).sum() / items
 
 
-def scores(logits: np.ndarray, labels: np.ndarray, gamma: float | None = None) -> dict[str, float]:
-    """accuracy (multi-label: of whole label sets), macro, weighted and micro F1, and the unweighted loss.
-
-    Multi-label decisions are at probability 0.5. A class without truth and prediction counts in no average of a
-    single-label task, and as 0 in a multi-label one.
-    """
+def mean_loss(logits: np.ndarray, labels: np.ndarray, gamma: float | None = None) -> float:
+    """The unweighted loss of logits (n, classes): a mean over notes, and over classes where `labels` is (n, classes)."""
     losses = note_losses(torch.from_numpy(logits), torch.from_numpy(labels), gamma)
-    items = labels.size
-    if labels.ndim == 1:
-        truth, decided = labels, logits.argmax(axis=1)
-    else:
-        truth, decided = labels.astype(int), (logits > 0).astype(int)
-    f1 = {
-        f"{average}_f1": float(f1_score(truth, decided, average=average, zero_division=0))
-        for average in ("macro", "weighted", "micro")
-    }
-    return {"accuracy": float(accuracy_score(truth, decided)), **f1, "loss": float(losses.double().sum() / items)}
+    return float(losses.double().sum() / labels.size)

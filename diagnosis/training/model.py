@@ -1,4 +1,4 @@
-"""The classifier: made from a base model, given adapters, merged, and saved as a plain folder."""
+"""The classifier: made from a base model, and saved as a plain folder."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def load_base(folder: Path, classes: list[str], task: str, dropout: float | None
     `dropout` replaces what the base states for its body (the head keeps its own); None leaves it. Seed torch before the
     call: the head's weights are drawn here. Raises UserError where a file is missing or broken.
     """
-    require(folder, "run the stage fetch_model")
+    require(folder, "run `dvc repro finetune`")
     require(folder / "config.json", "a base model needs it; fetch the model again")
     for kind, names in {"weights": WEIGHTS, "tokenizer": VOCABULARY}.items():
         if not any((folder / name).exists() for name in names):
@@ -47,9 +47,25 @@ def load_base(folder: Path, classes: list[str], task: str, dropout: float | None
         raise UserError(f"{folder} could not be loaded as a classifier ({reason}): fetch the model again") from None
     if not tokenizer.is_fast:
         raise UserError(f"{folder} has no fast tokenizer (tokenizer.json): convert it once, or choose another base")
-    if tokenizer.pad_token_id is None or config.pad_token_id is None:
-        raise UserError(f"{folder} names no padding token in its tokenizer and config.json: choose another base")
+    set_padding(model, tokenizer, folder)
     return model, tokenizer
+
+
+def set_padding(model, tokenizer, folder: Path) -> None:
+    """See to it that both name a padding token; raises UserError where they cannot.
+
+    Decoders often have none, and find a note's last token as the last one that is not padding: their end of text then is
+    the padding, on the right, in the tokenizer and the config that are saved.
+    """
+    if tokenizer.pad_token_id is None:
+        known = model.config.pad_token_id
+        tokenizer.pad_token = tokenizer.eos_token if known is None else tokenizer.convert_ids_to_tokens(known)
+    if hasattr(model, "score"):
+        model.config.pad_token_id = tokenizer.pad_token_id
+        model.config.use_cache = False  # of keys and values, for text that goes on
+        tokenizer.padding_side = "right"
+    if tokenizer.pad_token_id is None or model.config.pad_token_id is None:
+        raise UserError(f"{folder} names no padding token in its tokenizer and config.json: choose another base")
 
 
 def set_dropout(config, dropout: float) -> None:
@@ -72,7 +88,7 @@ def longest_input(model) -> int | None:
 
 
 def head_modules(model) -> list[str]:
-    """Names of the parts that the base model did not train for this task, pooler included: LoRA must train them whole.
+    """Names of the parts that the base model did not train for this task, pooler included: every method trains them whole.
 
     A pooler is often new too (masked-language models carry none); adapters alone would leave it random and unsaved.
     """
@@ -93,38 +109,21 @@ def start_at_prior(model, shares: list[float]) -> None:
     From zero the first steps would teach every logit to be low, all at once; that drives the pooler into saturation, and
     the model then says the shares of every note and learns no more.
     """
+    layer = output_layer(model)
+    if layer is not None and layer.bias is not None:
+        layer.bias.data = tensor(shares, dtype=float32).logit(eps=1e-6)
+
+
+def output_layer(model) -> nn.Linear | None:
+    """The last linear layer, which makes the logits, or None where the model has no such layer."""
     outputs = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == model.config.num_labels]
-    if outputs and outputs[-1].bias is not None:
-        outputs[-1].bias.data = tensor(shares, dtype=float32).logit(eps=1e-6)
+    return outputs[-1] if outputs else None
 
 
-def with_lora(model, *, rank: int, alpha: float, dropout: float):
-    """The model with low-rank adapters (Hu et al. 2021) on every linear layer of its body, and its head trained whole."""
-    from peft import LoraConfig, get_peft_model
-
-    heads = head_modules(model)
-    targets = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and not any(name == head or name.startswith(f"{head}.") for head in heads)
-    ]
-    if not targets:
-        raise UserError("finetune.method is lora, but the base model has no linear layer to adapt: set it to full")
-    config = LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=sorted(targets), modules_to_save=heads
-    )
-    return get_peft_model(model, config)
-
-
-def merged(model):
-    """The plain model: adapters, where there are any, added into the weights."""
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
-
-
-def save_model(model, tokenizer, folder: Path, max_tokens: int) -> None:
-    """Write config, safetensors weights and tokenizer to `folder`; nothing in them says where or when."""
+def save_model(model, tokenizer, folder: Path, max_tokens: int, weights: dict | None = None) -> None:
+    """Write config, safetensors weights (or those given) and tokenizer to `folder`; nothing in them says where or when."""
     model.config.name_or_path = ""
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, state_dict=weights)
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.model_max_length = max_tokens
