@@ -46,6 +46,9 @@ WRITTEN = re.compile(
     )(?<![-/.\s])""",
     re.X | re.I,
 )
+CALENDAR_ONLY = frozenset(
+    "January February April June July August September October November December".split()
+)  # May and March are verbs, and need a word before
 BEFORE_MONTH = frozenset(
     "in since until till through during by from last this next early late mid of before after around every each to".split()
 )
@@ -92,10 +95,21 @@ def find_dates(text: str) -> Iterator[Span]:
             if parts(match) and not _verb(match):
                 yield Span(*match.span(), "DATE")
         elif month[0][0].isupper() and (month[0].lower() in MONTHS or _abbreviated(text, month)):
+            if month[0] in CALENDAR_ONLY and not _first_name(text, month):
+                yield Span(*month.span(), "DATE")
+                continue
             before = _words_before(text, month.start())
             verb = month[0] in ("MAY", "MARCH") and before[-1:] and before[-1] in ("to", "this", "each")
             if before and before[-1] in BEFORE_MONTH and not verb:
                 yield Span(*month.span(), "DATE")
+
+
+def _first_name(text: str, month: re.Match) -> bool:
+    """August, April and June are first names where a capital follows or a name goes before."""
+    return month[0] in ("August", "April", "June") and bool(
+        re.match(r" [A-Z]", text[month.end() : month.end() + 2])
+        or not re.search(r"(?:[a-z]|[A-Z]{2}|\d)[,:]? $", text[max(0, month.start() - 4) : month.start()])
+    )
 
 
 def _abbreviated(text: str, month: re.Match) -> bool:

@@ -21,7 +21,7 @@ AGE = re.compile(
     | \b(?:he|she|patient|pt)\sis\s(?:now\s|currently\s)?(?P<plain>9\d|1[01]\d)(?=[,;]|\.\s|\.?$|\sand\s)
     | (?<![\w./-])(?P<birthday>9\d|1[01]\d)(?:st|nd|rd|th)\sbirthday
     | \b(?:his|her|their)\s(?:(?:early|mid|middle|late)[ -]{{1,2}})?(?P<decade>90['’]?s)\b
-    | \b(?:died|dead|dying|deceased|passed\saway|lived|living)\s(?:at|to|to\sbe)\s(?P<died>9\d|1[01]\d)(?=[,;)]|\.(?!\d)|\s(?:of|from|with|and|in)\s|\s?$)
+    | \b(?:died|dead|dying|deceased|passed(?:\saway)?|expired|lived|living)\s(?:at|to|to\sbe)\s(?P<died>9\d|1[01]\d)(?=[,;)]|\.(?!\d)|\s(?:of|from|with|and|in)\s|\s?$)
     | \b(?:mother|father|sister|brother|wife|husband|aunt|uncle|grandmother|grandfather|spouse|mom|dad)(?:,\s|\s\()(?P<relative>9\d|10\d|11\d)(?=[,;)])
     | \b(?:turned|turning|is\snow|now|at)\s(?P<turned>9\d|1[01]\d)(?=\s(?:years|last|this|in\s|and\slives))""",
     re.X | re.I,

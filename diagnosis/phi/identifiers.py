@@ -56,7 +56,10 @@ PLATE = re.compile(
     r"([A-Z0-9]{1,8}(?:[ -][A-Z0-9]{1,5}){0,2})(?![\w-])",
     re.I,
 )
-BARE_PLATE = re.compile(r"\b[Pp]late ((?=[A-Z]*\d)(?=\d*[A-Z])[A-Z0-9]{5,8}|[A-Z]{3}[- ]\d{3,4})(?![\w-])")
+BARE_PLATE = re.compile(
+    r"\b(?:[Pp]lates?|[Tt]ags?),? ((?=[A-Z]*\d)(?=\d*[A-Z])[A-Z0-9]{5,8}|[A-Z]{3}[- ]\d{3,4})(?![\w-])"
+)
+EXTENSION = re.compile(r"[^\W\d_][,(] ?x ?(\d{4,5})(?![\w/-]|\.\d)")
 USER = re.compile(
     r"\b(?:[Uu]ser ?name|[Uu]ser|[Ll]ogin|[Hh]andle)\s?(?:is|:|=)?\s((?=[a-z._-]*\d|[a-z]+[._])[a-z][\w.-]{3,30}\w)"
 )
@@ -166,6 +169,9 @@ def find_phones(text: str) -> Iterator[Span]:
                 continue
             kind = "PHONE"
         yield Span(*match.span(), kind)
+    for match in EXTENSION.finditer(text):  # Ada Novak, x5512
+        if not UNIT.match(text, match.end()):
+            yield Span(*match.span(1), "PHONE")
     for match in LOCAL.finditer(text):  # without its area: contact the daughter at 555-0100
         if CALLED.search(text, max(0, match.start() - 60), match.start()):
             yield Span(*match.span(), "PHONE")

@@ -120,7 +120,7 @@ TYPES = (
     "Senior Living|Retirement Home|Retirement Community|Church|Shelter|Prison|Jail|County|Township|Airport|Dialysis|Dialysis Center|Associates|"
     "Physicians|Group|PLC|LLC|Inc|Ltd|Corp|and Sons|Behavioral Health|Skilled Nursing|Urgent Care|Pediatrics|Dental|Women's Center|Women’s Center|"
     "Imaging|Hospital District|School District|Schools|Public Schools|Academy|Seminary|Preschool|Transit|Transit Authority|Authority|District Court|"
-    "Superior Court|Family Court|Circuit Court|Municipal Court|Probate Court|Police|Police Department|Fire|Fire Department|Fire Rescue|Sheriff|"
+    "Sheriff's Office|Sheriff’s Office|Country Club|Golf Club|Superior Court|Family Court|Circuit Court|Municipal Court|Probate Court|Police|Police Department|Fire|Fire Department|Fire Rescue|Sheriff|"
     "Law Firm|Gazette|Times|Herald|PD|EMS|Brewing|Brewing Company|Landscaping|Hardware|Foundry|Farm|Farms|Auto|Auto Body|Auto Repair|Realty|"
     "Parks and Recreation|Plumbing|Trucking|Construction|Roofing|Electric|Bakery|Foods|Motors|Industries|Enterprises|Logistics|Insurance|Works|Company|"
     "Brothers|Bank|Library|Hotel|Market|Grocery|Store|Textiles|Manufacturing|Steel|Mill|Mills|Shipyard|Mine|Mines|Airlines|Freight|Partners|Sons"
@@ -138,6 +138,9 @@ HOUSES = (
     "ems",
     "police",
     "police department",
+    "sheriff's office",
+    "sheriff’s office",
+    "country club",
     "fire department",
     "school district",
     "transit authority",
@@ -218,123 +221,12 @@ PAIR = re.compile(
     rf"Big|Little|Bay) (?P<second>{CAPITALISED}))\b(?![a-z'’-])"
 )
 CAPITAL = re.compile(rf"[{UPPER}](?<!\w.)(?:{LETTER})+")
+LAST_OF_TYPES = frozenset(re.split("[ ]", type)[-1] for type in TYPES)
 TYPE_WORDS = frozenset(re.split("[ '’]", type)[0] for type in TYPES)
 PAIR_WORDS = frozenset(TAILS + HEADS)
-ON = re.compile(rf"\s(in|at|from|of|to|near|outside|for|by)\s{{1,2}}(?=[{UPPER}]|the\s[{UPPER}c-v])")
-RESIDENCE_PIECES = (
-    "iv esid orn rans eferred ov ative aised rew ravel trip visit elocat returned flown riginally home".split()
-)
-EMPLOYED_PIECES = "ork mploye ob etired olunteer".split()
-HOME = re.compile(r"(?:liv|resid|born|mov|native|raised|grew|relocat|originally)", re.I)
-EMPLOYED = re.compile(
-    rf"\b(?:[Ww]ork(?:s|ed|ing)?|[Ee]mployed|[Ee]mployee|[Jj]ob|[Rr]etired|[Vv]olunteers?)\s{{1,2}}(?:[a-z-]{{2,14}}\s){{0,4}}?(?:at|for|by|from|of|in)\s(?:the\s)?"
-    rf"(?P<city>{CITY}(?:[ ](?:&|and|of)[ ]{CITY})?)"
-)
-WITHIN = re.compile(
-    rf"in (?<!\win )(?P<city>[{UPPER}][a-z](?:{LETTER})+(?: [{UPPER}][a-z](?:{LETTER})+)?)(?=[ ,.;)\n])(?! [{UPPER}])"
-)
-FIELD = re.compile(
-    r"(?:C(?:ity|ITY|ounty|OUNTY|linic|LINIC|hurch)|town|T(?:own|OWN)|A(?:ddress|DDRESS)|R(?:esidence|ESIDENCE)|H(?:ospital|OSPITAL|ometown|OMETOWN)|"
-    r"F(?:acility|ACILITY)|L(?:ocation|OCATION)|S(?:ite|ITE|chool|CHOOL)|B(?:irthplace|IRTHPLACE)|Place of birth|PLACE OF BIRTH|E(?:mployer|MPLOYER)|"
-    rf"P(?:harmacy|HARMACY))(?:\s(?:name|NAME|of birth|OF BIRTH))?\s?:\s{{0,3}}(?P<city>{CITY})"
-)
-TYPES = (
-    "Hospital|Hospitals|Medical Center|Medical Centre|Health Center|Health Centre|Clinic|Clinics|Infirmary|Hospice|Health System|Healthcare|"
-    "Medical Group|Nursing Home|Nursing Facility|Nursing Center|Rehab|Rehab Center|Rehab Hospital|Rehab Facility|Rehabilitation|Rehabilitation Center|"
-    "Rehabilitation Hospital|Rehabilitation Facility|Care Center|Care Home|Surgery Center|Cancer Center|Cancer Institute|Heart Institute|Eye Institute|"
-    "Spine Institute|Kidney Institute|Liver Institute|Brain Institute|Vascular Institute|Orthopedic Institute|Orthopaedic Institute|Institute|"
-    "Health Services|Family Practice|Family Medicine|Pharmacy|Memorial|General|University|College|High School|Elementary|School|Assisted Living|Manor|"
-    "Senior Living|Retirement Home|Retirement Community|Church|Shelter|Prison|Jail|County|Township|Airport|Dialysis|Dialysis Center|Associates|"
-    "Physicians|Group|PLC|LLC|Inc|Ltd|Corp|and Sons|Behavioral Health|Skilled Nursing|Urgent Care|Pediatrics|Dental|Women's Center|Women’s Center|"
-    "Imaging|Hospital District|School District|Schools|Public Schools|Academy|Seminary|Preschool|Transit|Transit Authority|Authority|District Court|"
-    "Superior Court|Family Court|Circuit Court|Municipal Court|Probate Court|Police|Police Department|Fire|Fire Department|Fire Rescue|Sheriff|"
-    "Law Firm|Gazette|Times|Herald|PD|EMS|Brewing|Brewing Company|Landscaping|Hardware|Foundry|Farm|Farms|Auto|Auto Body|Auto Repair|Realty|"
-    "Parks and Recreation|Plumbing|Trucking|Construction|Roofing|Electric|Bakery|Foods|Motors|Industries|Enterprises|Logistics|Insurance|Works|Company|"
-    "Brothers|Bank|Library|Hotel|Market|Grocery|Store|Textiles|Manufacturing|Steel|Mill|Mills|Shipyard|Mine|Mines|Airlines|Freight|Partners|Sons"
-).split("|")
-INSTITUTION = re.compile(
-    rf"(?:{'|'.join(sorted(TYPES, key=len, reverse=True))})(?<![a-z]-)\b(?:[ ](?:of[ ])?(?:Hospital|Medical Center)\b)?"
-)
-INSTITUTION_NAME = re.compile(
-    rf"(?<![\w'’.-])(?:(?:da|das|de|do|dos|van|von|der|den|la|las|los|le|di)[ ]){{0,2}}(?:(?:St|Mt)\.[ ])?{CAPITALISED}"
-    rf"(?:,?[ ](?:of|and|the|&|de|for)(?=[ ][{UPPER}])|,?[ -](?:Ste?\.[ ])?{CAPITALISED}){{0,6}}[ ]$"
-)
-CLEAR_TYPES = ("hospital", "hospitals", "medical center", "medical centre", "infirmary")
-HOUSES = (
-    "pd",
-    "ems",
-    "police",
-    "police department",
-    "fire department",
-    "school district",
-    "transit authority",
-    "parks and recreation",
-    "gazette",
-    "high school",
-    "court",
-    "urgent care",
-    "skilled nursing",
-    "brewing company",
-    "law firm",
-    "farms",
-    "hardware",
-    "institute",
-    "rehabilitation center",
-    "rehab center",
-    "nursing home",
-    "nursing center",
-    "rehabilitation",
-    "manor",
-    "hospice",
-)
-GENERIC = frozenset(
-    """the a an this that our your his her at in to from of and for outside local day children childrens children's rehab rehabilitation
-    psychiatric general community state county mental acute long term care primary teaching tertiary referring emergency city
-    district regional area same another any other no public private surgical medical veterans veteran's va night inpatient outpatient
-    ambulatory urgent pain wound heart failure memory diabetes cancer women women's eye dental transplant stroke trauma specialty
-    family internal medicine surgery cardiology oncology neurology anticoagulation coumadin travel sleep foot home health
-    nursing skilled birth maternity clinic patient patient's hospital admission discharge admitting brief course during prior
-    current history center high school elementary middle university community post pre per dr mr mrs ms
-    dialysis new old main large small general attending interval past final hospice visit name""".split()
-)
-NOT_CITIES = (
-    STATES - {"york"} | COUNTRIES | PEOPLES | WEEKDAYS | NEVER | frozenset(
-        "assisted independent group nursing skilled senior home room bed floor apartment house rehab section term unit long short extended "
-        "adult foster hospice shelter hospital homeless memory".split()
-    )
-)  # fmt: skip
-NOT_EMPLOYERS = frozenset(
-    "er icu or emergency department physical therapy therapist occupational speech information technology human resources customer service "
-    "sales retail construction security social dr mr mrs ms i and of ed pt ot rn lpn cna it hr".split()
-)
-FIRST_OF_CITY = frozenset("new north south east west lake port saint st fort mount san santa los las el la".split())
-
-
-@cache
-def _towns() -> frozenset[str]:
-    return frozenset(line for line in TOWNS.read_text("utf-8").splitlines() if not line.startswith("#"))
-
-
-def _town_end(text: str, start: int) -> int:
-    """Where a town of the list ends that begins at `start` (the longest of up to three words), `start` where none does."""
-    end, found = start, start
-    for _ in range(3):
-        word = TOWN_WORD.match(text, end + (end > start))
-        if not word or (end > start and text[end] != " "):
-            break
-        end = word.end()
-        if text[start:end] in _towns():
-            found = end
-    return found
 
 
 # Rocky Mount, Rapid City, Eureka Springs; St. Louis, Old Lyme, Cape Girardeau: behind a small word or a comma.
-PAIR = re.compile(
-    rf"(?<=[a-z,] )(?:(?:[{UPPER}](?:{LETTER})+ )(?:City|Springs|Falls|Beach|Rapids|Lakes?|Creek|Grove|Hills|Heights|Valley|Bluffs?|Harbor|Islands?|Junction|"
-    rf"Ridge|Rock|Forks?|Forge|Mills|Ferry|Haven|Mount|Mountain|Landing|Bay|Prairie|Plains|Shores|Township|Village)"
-    rf"|(?:(?:Bay |Sault |East |West |North |South )?S(?:ain)?te?\.?|Ft\.?|Fort|Port|Mt\.?|Mount|San|Santa|Los|Las|El|Cape|Baton|Coeur|Des|Palm|Old|Big|Little|Bay) (?P<second>{CAPITALISED}))"
-    rf"\b(?![a-z'’-])"
-)
 ON = re.compile(rf"(?: (?:of |and |& ?)?[{UPPER}](?:{LETTER}|['’])+)+")
 WORD_BEFORE = re.compile(r"(?:^|[^\w'’-])([a-z]+),? $")  # and no name of which the town is the rest
 
@@ -511,6 +403,10 @@ def _institution(text: str, start: int) -> Iterator[Span]:
     if not name:
         return
     words, end = list(re.finditer(r"\S+", name[0])), match.end()
+    for place in range(len(words) - 2, 0, -1):  # Grove Care Center and Lowell Hospital: two of them
+        if words[place][0] in ("and", "&") and words[place - 1][0] in LAST_OF_TYPES:
+            words = words[place + 1 :]
+            break
     if text[end : end + 1] == " " and (more := INSTITUTION.match(text, end + 1)):
         end = more.end()  # Steel Works
     left = []
