@@ -43,7 +43,7 @@ def draw_curves(path: Path, curves: dict[str, dict], left_out: int, shard: str) 
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         if place == 1:
-            axes.legend(fontsize=7.5, frameon=False)
+            figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     with written_aside(path) as partial:
         # Software and date would differ between releases and days.
         figure.savefig(partial, format="png", metadata={"Software": None})

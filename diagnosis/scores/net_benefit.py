@@ -30,9 +30,8 @@ class Benefit:
         2016, Assessing the Clinical Impact of Risk Prediction Models, J Clin Oncol 34). `gain`: over the better of all and none,
         threshold by threshold. At most 1; NaN where no note has the class."""
         curve = self.model - np.maximum(self.treat_all, 0) if what == "gain" else getattr(self, what)
-        width = self.thresholds[-1] - self.thresholds[0]
-        area = np.trapezoid(curve, self.thresholds, axis=0) / width if width else curve[0]
-        return over(area, self.prevalence)
+        area = np.trapezoid(curve, self.thresholds, axis=0)
+        return over(area, self.prevalence * (self.thresholds[-1] - self.thresholds[0]))
 
 
 def net_benefits(
