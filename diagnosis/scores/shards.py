@@ -59,8 +59,10 @@ class Predictions:
         if self.table.empty:
             raise UserError(f"{path} holds no prediction: {REMEDY}")
 
-    def has(self, shard: str) -> bool:
-        return bool((self.table["shard"] == shard).any())
+    def has(self, shard: str, model: str | None = None) -> bool:
+        """Whether there is a note of the shard, by `model` if one is named."""
+        rows = self.table["shard"] == shard
+        return bool((rows if model is None else rows & (self.table["model"] == model)).any())
 
     def shard(self, name: str, model: str) -> Shard:
         """The notes of a shard as one model scored them.
