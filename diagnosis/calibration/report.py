@@ -59,7 +59,10 @@ def before_and_after(model: Shard, calibrated: Shard, samples: int, seed: int) -
     change = {}
     for name in names:
         value = plain["calibrated"][name] - plain["model"][name]
-        change[name] = {"value": value, **interval_of(kind(name), value, draws["calibrated"][name] - draws["model"][name])}
+        change[name] = {
+            "value": value,
+            **interval_of(kind(name), value, draws["calibrated"][name] - draws["model"][name]),
+        }
     return result | {"change": change}
 
 
@@ -113,7 +116,9 @@ def sets(shard: Shard, card: dict, groups: np.ndarray | None, samples: int, seed
     for by in ("marginal", "class", *(["group"] if groups is not None and "group" in fitted else [])):
         inside = conformal.sets(fitted, shard.probabilities, classes, by, groups)
         held = (inside & shard.truth).any(axis=1)[:, None]
-        found = [each.described() for each in proportions(np.broadcast_to(held, of.shape), of, shard.patients, samples, seed)]
+        found = [
+            each.described() for each in proportions(np.broadcast_to(held, of.shape), of, shard.patients, samples, seed)
+        ]
         size = inside.sum(axis=1, keepdims=True)
         draws = ratio_draws(size, np.ones_like(size), shard.patients, samples, seed)[0]
         result[by] = {

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from diagnosis.scores.proportions import exact_interval, proportions
+from diagnosis.scores.evidence import clopper_pearson
+from diagnosis.scores.proportions import proportions
 from diagnosis.scores.shards import Shard
 
 AIMS = ("sensitivity", "net_benefit", "f1", "cost")
@@ -59,7 +60,7 @@ def by_sensitivity(probabilities, truth, patients, least: float) -> dict:
     lowest = np.sort(lowest[np.isfinite(lowest)])
     count = len(lowest)
     missed = -1  # the most that may be missed
-    while missed + 1 < count and exact_interval(count - missed - 1, count)[0] >= least:
+    while missed + 1 < count and clopper_pearson(count - missed - 1, count)["low"] >= least:
         missed += 1
     if missed < 0:
         needed = math.ceil(math.log(0.025) / math.log(least) - 1e-9)
@@ -75,7 +76,9 @@ def counts_by_threshold(probabilities, truth) -> tuple[np.ndarray, np.ndarray, n
     return -levels, hits, alarms
 
 
-def described(shard: Shard, classes: list[str], chosen: dict, prevalence: float | None, samples: int, seed: int) -> dict:
+def described(
+    shard: Shard, classes: list[str], chosen: dict, prevalence: float | None, samples: int, seed: int
+) -> dict:
     """Sensitivity, specificity, PPV, NPV, LR+ and LR- of each class at its threshold, with 95 % intervals, on another shard.
 
     With a `prevalence`, PPV and NPV are those of a population where each class has it. These and the likelihood ratios are made of

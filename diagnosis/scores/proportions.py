@@ -4,17 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from scipy.stats import beta
 
 from diagnosis.scores.bootstrap import interval, patient_weights
-
-
-def exact_interval(found: int, n: int, share: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson (1934): ends that a binomial count of `found` in `n` is in the outer (1 - share) / 2 of."""
-    tail = (1 - share) / 2
-    low = beta.ppf(tail, found, n - found + 1) if found else 0.0
-    high = beta.ppf(1 - tail, found + 1, n - found) if found < n else 1.0
-    return float(low), float(high)
+from diagnosis.scores.evidence import clopper_pearson
 
 
 @dataclass(frozen=True)
@@ -35,8 +27,9 @@ class Proportion:
         if not self.n:
             return None, None
         if self.patients == self.n or self.found in (0, self.n):
-            return exact_interval(self.patients * self.found // self.n, self.patients, share)
-        ends = interval(self.draws, share)
+            ends = clopper_pearson(self.patients * self.found // self.n, self.patients, share)
+        else:
+            ends = interval(self.draws, share)
         return ends["low"], ends["high"]
 
     def described(self) -> dict:
