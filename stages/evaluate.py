@@ -6,8 +6,10 @@ import numpy as np
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
+from diagnosis.calibration.report import report, risk_coverage_points
 from diagnosis.errors import UserError, run
-from diagnosis.files import write_json
+from diagnosis.fairness.groups import read_groups
+from diagnosis.files import read_json, write_json
 from diagnosis.params import Params
 from diagnosis.scores import evidence
 from diagnosis.scores.bootstrap import interval_of, patient_weights
@@ -22,12 +24,15 @@ from diagnosis.scores.shards import Predictions, Shard, check_same_notes
 PREDICTIONS = Path("data/predictions.parquet")
 BASELINE = Path("data/baseline.parquet")
 CALIBRATED = Path("data/calibrated.parquet")
+CARD = Path("models/calibration.json")
+SPLIT = Path("data/split")
 LOSSES = Path("data/note_losses.parquet")
 METRICS_FILE = Path("metrics/evaluate.json")
 CONFUSION = Path("plots/evaluate/confusion.csv")
 ROC = Path("plots/evaluate/roc.csv")
 PRECISION_RECALL = Path("plots/evaluate/precision_recall.csv")
 RELIABILITY = Path("plots/evaluate/reliability.csv")
+RISK_COVERAGE = Path("plots/evaluate/risk_coverage.csv")
 DECISION_CURVES = Path("plots/evaluate/decision_curves.png")
 RULES = ("keywords", "previous_admission")
 BASELINES = ("majority", "tfidf_logreg", *RULES)
@@ -64,7 +69,8 @@ def main():
     # ---- every shard, the model and the baselines on the same notes; no test where predict withheld it
     scored = {}
     for name in ("validation", *(["test"] if predictions.has("test") else [])):
-        shards = {"model": predictions.shard(name, "model")}
+        shards = {"model": predictions.shard(name, "model"), "calibrated": calibrated.shard(name, "calibrated")}
+        check_same_notes(*shards.values(), f"{PREDICTIONS} and {CALIBRATED}, shard {name}")
         for other in BASELINES:
             shard = baseline.shard(name, other)
             check_same_notes(shards["model"], shard, f"{PREDICTIONS} and {BASELINE}, shard {name}, {other}")
@@ -77,22 +83,29 @@ def main():
 
     # ---- net benefit, of calibrated probabilities alone
     for name, shards in scored.items():
-        shard = calibrated.shard(name, "calibrated")
-        check_same_notes(shards["model"], shard, f"{PREDICTIONS} and {CALIBRATED}, shard {name}")
         metrics[name]["net_benefit"], decisions = decision_curves(
-            shard, classes, params.net_benefit, params.bootstrap_samples, params.seed
+            shards["calibrated"], classes, params.net_benefit, params.bootstrap_samples, params.seed
         )
     if strangers := metrics[name]["net_benefit"]["not_classes"]:
         print(
             "evaluate: params.yaml: evaluate.net_benefit names what is no class of these notes:", ", ".join(strangers)
         )
 
+    # ---- what calibration changes, its thresholds, sets and answers
+    card = read_json(CARD)
+    for name, shards in scored.items():
+        groups = (
+            card["group"] and read_groups(SPLIT / f"{name}.parquet", shards["model"], [card["group"]])[card["group"]]
+        )
+        metrics[name] |= report(shards, card, groups, params.target_prevalence, params.bootstrap_samples, params.seed)
+
     # ---- the curves are those of the last shard
     write_points(CONFUSION, ["actual", "predicted"], confusion(shards["model"], classes), name)
     write_points(ROC, ["class", "fpr", "tpr"], roc(shards["model"], classes), name)
     write_points(PRECISION_RECALL, ["class", "recall", "precision"], precision_recall(shards["model"], classes), name)
-    compared = {model: shards[model] for model in ("model", "tfidf_logreg")}
+    compared = {model: shards[model] for model in ("model", "calibrated", "tfidf_logreg")}
     write_points(RELIABILITY, ["model", "probability", "observed", "n"], reliability(compared), name)
+    write_points(RISK_COVERAGE, ["model", "coverage", "risk"], risk_coverage_points(compared), name)
     draw_curves(DECISION_CURVES, decisions, len(classes) - len(decisions), name)
     write_losses(LOSSES, {name: shards["model"] for name, shards in scored.items()}, classes)
     write_json(METRICS_FILE, metrics)
@@ -128,12 +141,17 @@ def scores(name: str, shards: dict[str, Shard], classes: list[str], params: Eval
             "by_class": by_class(model, scorers["model"], classes),
             "at_threshold": thresholded(model, classes, params),
         },
+        "calibrated": plain["calibrated"]
+        | {"by_class": by_class(shards["calibrated"], scorers["calibrated"], classes)},
         "baseline": {other: plain.get(other) for other in BASELINES},
         "baseline_says": {
             other: where_it_says(shards[other], shards["majority"], model) for other in RULES if other in shards
         },
         "interval": {
-            "model": {key: interval_of(key, plain["model"][key], draws["model"][key], 0) for key in METRICS},
+            who: {key: interval_of(key, plain[who][key], draws[who][key], 0) for key in METRICS}
+            for who in ("model", "calibrated")
+        }
+        | {
             "by_class": evidence.by_class(model, scorers["model"], classes, *drawn),
         },
         "exact": evidence.exact(model, scorers["model"], classes),
@@ -143,6 +161,7 @@ def scores(name: str, shards: dict[str, Shard], classes: list[str], params: Eval
         },
         "undefined": {
             "model": scorers["model"].undefined(),
+            "calibrated": scorers["calibrated"].undefined(),
             "baseline": {other: scorers[other].undefined() for other in BASELINES if other in shards},
         },
         "ranking": ranking(model, *drawn),

@@ -37,6 +37,12 @@ class Shard:
         return (self.decided == self.truth).all(axis=1) & ~self.unknown
 
 
+def nothing(classes: list[str], task: str) -> Shard:
+    """A shard without a note."""
+    none = np.zeros((0, len(classes)))
+    return Shard(np.zeros(0, object), np.zeros(0, int), none > 0, none, np.zeros(0, bool), task == "single_label")
+
+
 def decisions(probabilities: np.ndarray, single: bool) -> np.ndarray:
     """(n, k) probabilities as (n, k) yes or no."""
     if not single:
