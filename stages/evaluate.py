@@ -91,12 +91,14 @@ def main():
             "evaluate: params.yaml: evaluate.net_benefit names what is no class of these notes:", ", ".join(strangers)
         )
 
-    # ---- what calibration changes, its thresholds, sets and answers
+    # ---- what calibration changes, and its thresholds, sets and answers
     card = read_json(CARD)
+    if (card.get("classes"), card.get("task")) != (classes, predictions.task):
+        raise UserError(f"{CARD} and {PREDICTIONS} state different classes or tasks: run `dvc repro`")
     for name, shards in scored.items():
-        groups = (
-            card["group"] and read_groups(SPLIT / f"{name}.parquet", shards["model"], [card["group"]])[card["group"]]
-        )
+        groups = None
+        if column := card["group"]:
+            groups = read_groups(SPLIT / f"{name}.parquet", shards["model"], [column])[column].to_numpy()
         metrics[name] |= report(shards, card, groups, params.target_prevalence, params.bootstrap_samples, params.seed)
 
     # ---- the curves are those of the last shard

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 from scipy.stats import binomtest
-from scored import CLASSES, prediction_rows, random_shard, write_predictions, write_shard
+from scored import CLASSES, prediction_rows, random_shard, write_card, write_predictions, write_shard
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
@@ -517,6 +517,62 @@ def test_notes_of_other_ids_than_the_groups_are_one_line(stage, folder):
     write_shard(folder / "data/split/calibration.parquet", rows[1:], [{"sex": "F"}] * (len(rows) - 1))
     code, line = stage("calibrate")
     assert code == 1 and "1 notes are in the shard or in the predictions only" in line
+
+
+# ---- evaluate
+
+
+def evaluated(stage, folder, calibrate=ALONE, **params):
+    from test_evaluate import tables
+
+    _, baseline = tables(notes=120)
+    write_predictions(folder / "data/baseline.parquet", baseline)
+    assert stage("calibrate", calibrate) == (0, "")
+    return stage("evaluate", {"bootstrap_samples": 40} | params)
+
+
+def test_evaluate_reports_what_calibration_gives(stage, folder):
+    rows = predicted(folder)
+    for name in ("validation", "calibration", "test"):
+        own = [row for row in rows if row["shard"] == name]
+        write_shard(folder / f"data/split/{name}.parquet", own, [{"sex": "FM"[n % 2]} for n in range(len(own))])
+    assert evaluated(stage, folder, {"aim": "f1"}, target_prevalence=0.05) == (0, "")
+    made = read_json(folder / "metrics/evaluate.json")
+    for shard in (made["validation"], made["test"]):
+        assert shard["calibrated"]["accuracy"] == shard["model"]["accuracy"], "a temperature moves no decision"
+        assert shard["calibrated"]["ece"] == shard["calibration"]["calibrated"]["ece"]["value"]
+        assert shard["interval"]["calibrated"]["brier"]["low"] < shard["calibrated"]["brier"]
+        assert set(shard["operating_points"]["by_class"]) == set(CLASSES)
+        assert shard["operating_points"]["target_prevalence"] == 0.05
+        assert set(shard["conformal"]["group"]["by_group"]) == {"F", "M"}
+        assert shard["conformal"]["marginal"]["coverage"]["low"] > 0.7
+        assert sum(shard["selective"]["reasons"].values()) == shard["selective"]["deferred"]["n"]
+    lines = (folder / "plots/evaluate/risk_coverage.csv").read_text().splitlines()
+    assert lines[0] == "shard,model,coverage,risk"
+    assert {line.split(",")[1] for line in lines[1:]} == {"model", "calibrated", "tfidf_logreg"}
+    assert ",calibrated," in (folder / "plots/evaluate/reliability.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "break_it, says",
+    [
+        (lambda folder: (folder / "models/calibration.json").unlink(), "calibration.json does not exist"),
+        (lambda folder: (folder / "models/calibration.json").write_text("{"), "is not valid JSON"),
+        (lambda folder: write_card(folder, classes=["w", "x", "y", "z"]), "state different classes or tasks"),
+        (lambda folder: write_card(folder, group="sex"), "validation.parquet does not exist"),
+        (lambda folder: (folder / "data/calibrated.parquet").unlink(), "calibrated.parquet does not exist"),
+        (lambda folder: write_predictions(folder / "data/calibrated.parquet", []), "holds no prediction"),
+    ],
+)
+def test_evaluate_without_what_calibrate_wrote_ends_with_one_line(stage, folder, break_it, says):
+    predicted(folder)
+    assert evaluated(stage, folder) == (0, "")
+    for file in (folder / "metrics/evaluate.json", *(folder / "plots/evaluate").iterdir()):
+        file.unlink()
+    break_it(folder)
+    code, line = stage("evaluate", {"bootstrap_samples": 40})
+    assert code == 1 and says in line and "\n" not in line
+    assert not (folder / "metrics/evaluate.json").exists()
 
 
 def test_no_torch_is_loaded():
