@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -26,7 +27,7 @@ from diagnosis.files import write_json
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = [1_000, 10_000, 100_000]
 STAGES = [
-    "synthesize", "ingest", "deidentify", "clean", "split", "augment", "rebalance", "baseline", "evaluate", "audit_fairness", "audit_leakage",
+    "synthesize", "ingest", "deidentify", "clean", "split", "augment", "rebalance", "baseline", "calibrate", "evaluate", "audit_fairness", "audit_leakage",
 ]  # fmt: skip
 RESULTS, PAGE = ROOT / "benchmarks" / "scaling.json", ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- table of benchmarks/scaling.py -->", "<!-- end of table -->"
@@ -76,11 +77,11 @@ def cost(folder: Path, stage: str) -> dict:
 def take_baseline_for_model(folder: Path) -> None:
     scored = pq.read_table(folder / "data/baseline.parquet")
     rows = scored.filter(pc.equal(scored["model"], "tfidf_logreg"))
-    model = pa.array(["model"] * len(rows))
-    pq.write_table(
-        rows.set_column(rows.column_names.index("model"), rows.schema.field("model"), model),
-        folder / "data/predictions.parquet",
-    )
+    logits = [np.log(np.maximum(row, 1e-9)) for row in rows["probabilities"].to_pylist()]
+    for name, values in (("model", ["model"] * len(rows)), ("logits", logits)):
+        field = rows.schema.field(name)
+        rows = rows.set_column(rows.column_names.index(name), field, pa.array(values, field.type))
+    pq.write_table(rows, folder / "data/predictions.parquet")
 
 
 def table(measured: dict, sizes: list[int]) -> str:
