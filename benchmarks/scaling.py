@@ -5,7 +5,7 @@
 
 Each stage is a process of its own, as under `dvc repro`; its processor time and its peak memory are the operating system's
 figures. finetune and predict are left out: their cost is tokens times epochs (docs/finetune.md), and 100,000 notes
-are a GPU's work. evaluate and audit_fairness score the TF-IDF baseline in the model's place.
+are a GPU's work. calibrate, evaluate and audit_fairness take the TF-IDF baseline in the model's place.
 """
 
 import os
@@ -77,10 +77,12 @@ def cost(folder: Path, stage: str) -> dict:
 def take_baseline_for_model(folder: Path) -> None:
     scored = pq.read_table(folder / "data/baseline.parquet")
     rows = scored.filter(pc.equal(scored["model"], "tfidf_logreg"))
-    logits = [np.log(np.maximum(row, 1e-9)) for row in rows["probabilities"].to_pylist()]
-    for name, values in (("model", ["model"] * len(rows)), ("logits", logits)):
-        field = rows.schema.field(name)
-        rows = rows.set_column(rows.column_names.index(name), field, pa.array(values, field.type))
+    model = pa.array(["model"] * len(rows))
+    logits = pa.array(
+        [np.log(np.maximum(row, 1e-9)) for row in rows["probabilities"].to_numpy()], pa.list_(pa.float32())
+    )
+    for name, column in {"model": model, "logits": logits}.items():
+        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), column)
     pq.write_table(rows, folder / "data/predictions.parquet")
 
 

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 from conftest import ROOT, run_in
-from scored import CLASSES, prediction_rows, random_shard, write_predictions
+from scored import CLASSES, prediction_rows, random_shard, write_card, write_predictions
 from sklearn.metrics import f1_score
 
 from diagnosis.files import sha256
 from diagnosis.scores.metrics import METRICS
 
-PLOTS = ("confusion", "precision_recall", "reliability", "roc")
+PLOTS = ("confusion", "precision_recall", "reliability", "risk_coverage", "roc")
 FAST = {"bootstrap_samples": 60}
 
 
@@ -48,6 +48,7 @@ def write(folder, model, baseline, single=True):
 def write_calibrated(folder, model, single=True):
     rows = [{**row, "model": "calibrated"} for row in model]
     write_predictions(folder / "data/calibrated.parquet", rows, single=single)
+    write_card(folder, single=single)
 
 
 def evaluated(folder) -> dict:

@@ -53,11 +53,10 @@ def by_sensitivity(probabilities, truth, patients, least: float) -> dict:
 
     A patient counts as found where every note of theirs that has the class is, so a patient is one draw, however many the notes. Which
     patient's probability is the threshold depends on their number alone, so that choosing it costs nothing: the share of the
-    population above an order statistic has the very Beta law that the exact interval is made of (Wilks 1941).
+    population above an order statistic has the very Beta law that the exact interval is made of (Wilks 1941). Refused where it
+    clears so few patients that its lower ends of sensitivity and specificity do not add up to more than 1, as a coin's do.
     """
-    lowest = np.full(int(patients.max(initial=-1)) + 1, np.inf)
-    np.minimum.at(lowest, patients[truth], probabilities[truth])
-    lowest = np.sort(lowest[np.isfinite(lowest)])
+    lowest = extreme(probabilities[truth], patients[truth], np.minimum)
     count = len(lowest)
     missed = -1  # the most that may be missed
     while missed + 1 < count and clopper_pearson(count - missed - 1, count)["low"] >= least:
@@ -65,7 +64,20 @@ def by_sensitivity(probabilities, truth, patients, least: float) -> dict:
     if missed < 0:
         needed = math.ceil(math.log(0.025) / math.log(least) - 1e-9)
         return {"threshold": None, "reason": f"{count} patients with it: the lower bound needs {needed}, all found"}
-    return {"threshold": float(lowest[missed]), "reason": None}
+    chosen = float(lowest[missed])
+    highest = extreme(probabilities[~truth], patients[~truth], np.maximum)
+    cleared = clopper_pearson(int((highest < chosen).sum()), len(highest))["low"]
+    if cleared is None or least + cleared <= 1:
+        return {"threshold": None, "reason": "met only by a threshold that clears next to nobody"}
+    return {"threshold": chosen, "reason": None}
+
+
+def extreme(probabilities: np.ndarray, patients: np.ndarray, of) -> np.ndarray:
+    """The lowest (np.minimum) or highest (np.maximum) probability of each patient, sorted."""
+    _, place = np.unique(patients, return_inverse=True)
+    result = np.full(place.max(initial=-1) + 1, np.inf if of is np.minimum else -np.inf)
+    of.at(result, place, probabilities)
+    return np.sort(result)
 
 
 def counts_by_threshold(probabilities, truth) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
