@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 from tqdm import tqdm
 
 from diagnosis.calibration.report import report, risk_coverage_points
@@ -17,7 +17,7 @@ from diagnosis.scores.curves import confusion, precision_recall, reliability, ro
 from diagnosis.scores.decision_plot import draw_curves
 from diagnosis.scores.label_noise import label_noise, write_losses
 from diagnosis.scores.metrics import METRICS, Scorer, at_threshold
-from diagnosis.scores.net_benefit import decision_curves
+from diagnosis.scores.net_benefit import DecisionRange, decision_curves
 from diagnosis.scores.ranking import hierarchical, ranking
 from diagnosis.scores.shards import Predictions, Shard, check_same_notes
 
@@ -36,18 +36,6 @@ RISK_COVERAGE = Path("plots/evaluate/risk_coverage.csv")
 DECISION_CURVES = Path("plots/evaluate/decision_curves.png")
 RULES = ("keywords", "previous_admission")
 BASELINES = ("majority", "tfidf_logreg", *RULES)
-
-
-class DecisionRange(Params):
-    low: float = Field(gt=0, lt=1)
-    high: float = Field(gt=0, lt=1)
-    weight: float = Field(gt=0)
-
-    @model_validator(mode="after")
-    def ascending(self):
-        if self.low >= self.high:
-            raise ValueError("low is not under high: swap them")
-        return self
 
 
 class EvaluateParams(Params):
@@ -74,9 +62,8 @@ def main():
         for other in BASELINES:
             shard = baseline.shard(name, other)
             check_same_notes(shards["model"], shard, f"{PREDICTIONS} and {BASELINE}, shard {name}, {other}")
-            if (
-                other not in RULES or says(shard, shards["majority"]).any()
-            ):  # else it says nothing of any note: no baseline
+            # A rule that has nothing to say of any note is no baseline.
+            if other not in RULES or evidence.says(shard, shards["majority"]).any():
                 shards[other] = shard
         scored[name] = shards
     metrics = {name: scores(name, shards, classes, params) for name, shards in scored.items()}
@@ -86,10 +73,8 @@ def main():
         metrics[name]["net_benefit"], decisions = decision_curves(
             shards["calibrated"], classes, params.net_benefit, params.bootstrap_samples, params.seed
         )
-    if strangers := metrics[name]["net_benefit"]["not_classes"]:
-        print(
-            "evaluate: params.yaml: evaluate.net_benefit names what is no class of these notes:", ", ".join(strangers)
-        )
+    if others := metrics[name]["net_benefit"]["not_classes"]:
+        print("evaluate: params.yaml: evaluate.net_benefit names what is no class of these notes:", ", ".join(others))
 
     # ---- what calibration changes, and its thresholds, sets and answers
     card = read_json(CARD)
@@ -121,12 +106,15 @@ def scores(name: str, shards: dict[str, Shard], classes: list[str], params: Eval
     patients, drawn = len(scorers["model"].ones), (params.bootstrap_samples, params.seed)
 
     # ---- the same weights for all, so that differences are paired
-    draws = {who: {key: [] for key in METRICS} for who in shards}
+    draws, class_draws = {who: {key: [] for key in METRICS} for who in shards}, []
     with tqdm(total=params.bootstrap_samples, desc=f"evaluate: {name}", unit=" resamples") as bar:
         for weights in patient_weights(patients, params.bootstrap_samples, params.seed):
             for who, scorer in scorers.items():
-                for key, values in scorer.headline(weights).items():
+                headline, of_classes = scorer.scores(weights)
+                for key, values in headline.items():
                     draws[who][key].append(values)
+                if who == "model":
+                    class_draws.append(of_classes)
             bar.update(weights.shape[1])
     draws = {who: {key: np.concatenate(parts) for key, parts in by.items()} for who, by in draws.items()}
 
@@ -147,15 +135,15 @@ def scores(name: str, shards: dict[str, Shard], classes: list[str], params: Eval
         | {"by_class": by_class(shards["calibrated"], scorers["calibrated"], classes)},
         "baseline": {other: plain.get(other) for other in BASELINES},
         "baseline_says": {
-            other: where_it_says(shards[other], shards["majority"], model) for other in RULES if other in shards
+            other: evidence.where_it_says(shards[other], shards["majority"], model)
+            for other in RULES
+            if other in shards
         },
         "interval": {
             who: {key: interval_of(key, plain[who][key], draws[who][key], 0) for key in METRICS}
             for who in ("model", "calibrated")
         }
-        | {
-            "by_class": evidence.by_class(model, scorers["model"], classes, *drawn),
-        },
+        | {"by_class": evidence.by_class(model, classes, class_draws)},
         "exact": evidence.exact(model, scorers["model"], classes),
         "resamples": evidence.resamples(model, scorers["model"], draws["model"]),
         "difference": {
@@ -169,21 +157,6 @@ def scores(name: str, shards: dict[str, Shard], classes: list[str], params: Eval
         "ranking": ranking(model, *drawn),
         "hierarchical": hierarchical(model, classes, *drawn),
         "label_noise": label_noise(model, classes, *drawn),
-    }
-
-
-def says(rule: Shard, majority: Shard) -> np.ndarray:
-    """(n,) bool: the notes of which a rule has more to say than the priors, which are the majority's probabilities."""
-    return (rule.probabilities != majority.probabilities).any(axis=1)
-
-
-def where_it_says(rule: Shard, majority: Shard, model: Shard) -> dict:
-    """The share of notes of which a rule says something; its accuracy and the model's on these alone."""
-    notes = says(rule, majority)
-    return {
-        "share": float(notes.mean()),
-        "accuracy": float(rule.correct[notes].mean()),
-        "model_accuracy": float(model.correct[notes].mean()),
     }
 
 

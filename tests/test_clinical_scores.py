@@ -2,7 +2,6 @@
 
 import json
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,11 +15,12 @@ from test_scores import shard_of
 
 from diagnosis.files import write_json
 from diagnosis.scores import evidence
+from diagnosis.scores.bootstrap import patient_weights
 from diagnosis.scores.clinician import named, previous, shares
 from diagnosis.scores.decision_plot import draw_curves
 from diagnosis.scores.label_noise import answers, confident, label_noise, losses, suspected
 from diagnosis.scores.metrics import BY_CLASS, METRICS, Scorer
-from diagnosis.scores.net_benefit import decision_curves, net_benefits
+from diagnosis.scores.net_benefit import DecisionRange, decision_curves, net_benefits
 from diagnosis.scores.ranking import ancestors, hierarchical, ranking
 from diagnosis.scores.shards import Shard
 from diagnosis.text.label_mentions import Mentions
@@ -31,8 +31,12 @@ def reference(name: str) -> list[dict]:
     return json.loads((ROOT / f"tests/reference/{name}.json").read_text())["cases"]
 
 
-def ranged(low: float, high: float, weight: float = 1.0):
-    return SimpleNamespace(low=low, high=high, weight=weight)
+def ranged(low: float, high: float, weight: float = 1.0) -> DecisionRange:
+    return DecisionRange(low=low, high=high, weight=weight)
+
+
+def drawn(scorer: Scorer, samples: int) -> list[dict]:
+    return [scorer.by_class(weights) for weights in patient_weights(len(scorer.ones), samples, 7)]
 
 
 # ---- net benefit
@@ -146,7 +150,7 @@ def test_intervals_by_class_count_what_they_rest_on():
     shard = random_shard(90, patients=50)
     shard.truth[:, 3] = False
     scorer = Scorer(shard)
-    found = evidence.by_class(shard, scorer, CLASSES, 300, 7)
+    found = evidence.by_class(shard, CLASSES, drawn(scorer, 300))
     plain = scorer.by_class(scorer.ones)
     for k, label in enumerate(CLASSES[:3]):
         assert found[label]["positive_patients"] == len(np.unique(shard.patients[shard.truth[:, k]]))
@@ -169,7 +173,7 @@ def test_two_thousand_resamples_of_10_000_notes_and_20_classes():
     start = time.perf_counter()
     classes = [str(k) for k in range(20)]
     scorer = Scorer(shard)
-    found = evidence.by_class(shard, scorer, classes, 400, 7)  # a fifth of them
+    found = evidence.by_class(shard, classes, drawn(scorer, 400))  # a fifth of them
     assert len(found) == 20 and time.perf_counter() - start < 20
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import beta
 
-from diagnosis.scores.bootstrap import interval, patient_weights
+from diagnosis.scores.bootstrap import interval
 from diagnosis.scores.metrics import BY_CLASS, MACRO, Scorer
 from diagnosis.scores.shards import Shard
 
@@ -34,23 +34,19 @@ def positive_patients(shard: Shard) -> np.ndarray:
     return np.array([len(np.unique(shard.patients[column])) for column in shard.truth.T])
 
 
-def by_class(shard: Shard, scorer: Scorer, classes: list[str], samples: int, seed: int) -> dict:
+def by_class(shard: Shard, classes: list[str], draws: list[dict[str, np.ndarray]]) -> dict:
     """The 95 % interval of every score of every class, the patients who have it, and the resamples that left it undefined.
 
-    The weights are those of the headline metrics' intervals where the seed is.
+    draws: what Scorer.by_class gave for each block of weights.
     """
-    draws = {name: [] for name in BY_CLASS}
-    for weights in patient_weights(len(scorer.ones), samples, seed):
-        for name, values in scorer.by_class(weights).items():
-            draws[name].append(values)
-    draws = {name: np.concatenate(parts, axis=1) for name, parts in draws.items()}
+    joined = {name: np.concatenate([block[name] for block in draws], axis=1) for name in BY_CLASS}
     have = positive_patients(shard)
     return {
         label: {
             "positive_patients": int(have[k]),
             **{
                 name: {**interval(values[k]), "undefined_resamples": int((~np.isfinite(values[k])).sum())}
-                for name, values in draws.items()
+                for name, values in joined.items()
             },
         }
         for k, label in enumerate(classes)
@@ -87,4 +83,19 @@ def clopper_pearson(hits: int, of: int, share: float = 0.95) -> dict[str, float 
     return {
         "low": float(beta.ppf(tail, hits, of - hits + 1)) if hits else 0.0,
         "high": float(beta.ppf(1 - tail, hits + 1, of - hits)) if hits < of else 1.0,
+    }
+
+
+def says(rule: Shard, majority: Shard) -> np.ndarray:
+    """(n,) bool: the notes of which a rule has more to say than the priors, which are the majority's probabilities."""
+    return (rule.probabilities != majority.probabilities).any(axis=1)
+
+
+def where_it_says(rule: Shard, majority: Shard, model: Shard) -> dict:
+    """The share of notes of which a rule says something; its accuracy and the model's on these alone."""
+    notes = says(rule, majority)
+    return {
+        "share": float(notes.mean()),
+        "accuracy": float(rule.correct[notes].mean()),
+        "model_accuracy": float(model.correct[notes].mean()),
     }

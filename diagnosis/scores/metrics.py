@@ -100,6 +100,10 @@ class Scorer:
 
     def headline(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Each metric of METRICS as (b,), NaN where undefined; macro ones are means over the classes that define them."""
+        return self.scores(weights)[0]
+
+    def scores(self, weights: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """`headline` and `by_class` of the same weights, at the cost of one."""
         by_class = self.by_class(weights)
         hits, decided, true, _ = self._confusion(weights)
         total, right, squares = self.sums(weights)
@@ -112,7 +116,7 @@ class Scorer:
                 "brier": squares / total,
                 "ece": self.ece(weights),
             }
-        return result | {name: mean_of_defined(by_class[part]) for name, part in MACRO.items()}
+        return result | {name: mean_of_defined(by_class[part]) for name, part in MACRO.items()}, by_class
 
     def undefined(self) -> dict[str, int]:
         """For each macro metric, the number of classes that leave it undefined and are not in its mean."""

@@ -7,13 +7,29 @@ benefit is TP/n - FP/n * t / (1 - t); of treating all it is that of p = 1 for ev
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import Field, model_validator
 from scipy import sparse
 
+from diagnosis.params import Params
 from diagnosis.scores.bootstrap import interval, patient_weights
 from diagnosis.scores.shards import Shard
 
 POINTS = 41  # thresholds of a class' range, both ends among them
 SHOWN = ("model", "treat_all", "gain")
+
+
+class DecisionRange(Params):
+    """Between which probabilities one would begin to act on a class, and how much the class counts."""
+
+    low: float = Field(gt=0, lt=1)
+    high: float = Field(gt=0, lt=1)
+    weight: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def ascending(self):
+        if self.low >= self.high:
+            raise ValueError("low is not under high: swap them")
+        return self
 
 
 @dataclass(frozen=True)
@@ -66,11 +82,12 @@ def over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below > 0)
 
 
-def decision_curves(shard: Shard, classes: list[str], declared: dict, samples: int, seed: int) -> tuple[dict, dict]:
+def decision_curves(
+    shard: Shard, classes: list[str], declared: dict[str, DecisionRange], samples: int, seed: int
+) -> tuple[dict, dict]:
     """What metrics/evaluate.json says of a calibrated shard, and the curves to draw.
 
-    declared: by class an object with `low` and `high`, the range of thresholds, and `weight`. Classes without one are left out and
-    named; declared names that are no class are named as well. Curves: by class thresholds, model, low, high, treat_all, each (t,).
+    Classes that are not declared are left out and named; declared names that are no class are named as well. Curves: by class thresholds, model, low, high, treat_all, each (t,).
     """
     used = {label: declared[label] for label in classes if label in declared}
     columns = {label: classes.index(label) for label in used}
