@@ -1,11 +1,13 @@
 """How often the 95 % intervals of evaluate cover the truth and audit_fairness finds a gap, and what they cost in seconds.
 
-    python -m benchmarks.intervals    # about four minutes; the tables of docs/evaluate.md and docs/fairness.md
+    python -m benchmarks.intervals            # about four minutes; the tables of docs/evaluate.md and docs/fairness.md
+    python -m benchmarks.intervals seconds    # what they cost alone, half a minute
 
 Invented predictions with a known population: 12 classes, the commonest 20 times the rarest, patients of one to four notes
 that are alike. The truth is the score on 400,000 notes.
 """
 
+import sys
 import time
 from collections import Counter
 
@@ -13,8 +15,12 @@ import numpy as np
 
 from diagnosis.fairness.compare import METRICS as GROUP_METRICS
 from diagnosis.fairness.compare import compare, part_of, score
+from diagnosis.scores import evidence
 from diagnosis.scores.bootstrap import interval, patient_weights
+from diagnosis.scores.label_noise import label_noise
 from diagnosis.scores.metrics import METRICS, Scorer
+from diagnosis.scores.net_benefit import DecisionRange, decision_curves
+from diagnosis.scores.ranking import ranking
 from diagnosis.scores.shards import Shard
 
 REPEATS, SAMPLES = 400, 500
@@ -45,6 +51,18 @@ def resampled(shard: Shard, samples: int) -> dict[str, np.ndarray]:
     scorer = Scorer(shard)
     parts = [scorer.headline(weights) for weights in patient_weights(len(scorer.ones), samples, seed=7)]
     return {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
+
+
+def all_intervals(shard: Shard, classes: list[str], samples: int) -> None:
+    """What evaluate does for a model: headline metrics and every class', ranking, label noise, and net benefit of every class."""
+    scorer = Scorer(shard)
+    parts = [scorer.scores(weights) for weights in patient_weights(len(scorer.ones), samples, seed=7)]
+    draws = {name: np.concatenate([headline[name] for headline, _ in parts]) for name in METRICS}
+    evidence.resamples(shard, scorer, draws)
+    evidence.by_class(shard, classes, [of_classes for _, of_classes in parts])
+    ranking(shard, samples, 7)
+    label_noise(shard, classes, samples, 7)
+    decision_curves(shard, classes, {name: DecisionRange(low=0.02, high=0.3, weight=1) for name in classes}, samples, 7)
 
 
 def coverage(patients: int, single: bool) -> dict[str, tuple[float, float]]:
@@ -99,20 +117,30 @@ def gaps(lost: float) -> dict[tuple[str, str], float]:
     return {key: count / GAP_REPEATS for key, count in found.items()}
 
 
+def seconds():
+    for patients, classes, samples in ((160, 12, 1_000), (4_000, 20, 2_000)):
+        for single in (True, False):
+            shard = draw(patients, classes, single, np.random.default_rng(1))
+            times = [time.process_time()]
+            resampled(shard, samples)
+            times.append(time.process_time())
+            all_intervals(shard, [str(k) for k in range(classes)], samples)
+            times.append(time.process_time())
+            headline, everything = np.diff(times)
+            print(f"{len(shard.truth)} notes x {classes} classes, {samples} resamples, single={single}, processor seconds:",
+                  f"12 metrics {headline:.1f}, all of evaluate's intervals of a model {everything:.1f}")  # fmt: skip
+
+
 def main():
+    if sys.argv[1:] == ["seconds"]:
+        return seconds()
     columns = {
         (patients, single): coverage(patients, single) for patients in (60, 160, 600) for single in (True, False)
     }
     print("| metric |", " | ".join(f"{p} patients, {'one label' if s else 'several'}" for p, s in columns), "|")
     for name in METRICS:
         print(f"| {name} |", " | ".join("{:.2f} / {:.2f}".format(*column[name]) for column in columns.values()), "|")
-    for patients, classes, samples in ((160, 12, 1_000), (4_000, 20, 2_000)):
-        for single in (True, False):
-            shard = draw(patients, classes, single, np.random.default_rng(1))
-            start = time.perf_counter()
-            resampled(shard, samples)
-            print(f"{len(shard.truth)} notes x {classes} classes, {samples} resamples, 12 metrics, single={single}:",
-                  f"{time.perf_counter() - start:.2f} s")  # fmt: skip
+    seconds()
     for lost in (0, 0.25, 0.35):
         verdicts = gaps(lost)
         print(f"share of runs with the verdict gap where one insurance loses {lost} of accuracy:")

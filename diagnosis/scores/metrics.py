@@ -83,6 +83,10 @@ class Scorer:
         """Each (b,): all notes, right ones, and the sum of their squared errors."""
         return tuple(self._sums @ weights)
 
+    def ece(self, weights: np.ndarray) -> np.ndarray:
+        """(b,): the expected calibration error."""
+        return np.abs(self._gaps @ weights).sum(axis=0) / self.sums(weights)[0] / self._gap_columns
+
     def by_class(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Each metric of BY_CLASS as (k, b), NaN where a class leaves it undefined."""
         result = {}
@@ -96,6 +100,10 @@ class Scorer:
 
     def headline(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Each metric of METRICS as (b,), NaN where undefined; macro ones are means over the classes that define them."""
+        return self.scores(weights)[0]
+
+    def scores(self, weights: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """`headline` and `by_class` of the same weights, at the cost of one."""
         by_class = self.by_class(weights)
         hits, decided, true, _ = self._confusion(weights)
         total, right, squares = self.sums(weights)
@@ -106,9 +114,9 @@ class Scorer:
                 "weighted_f1": (np.nan_to_num(by_class["f1"]) * true).sum(axis=0) / known,
                 "micro_f1": 2 * hits.sum(axis=0) / (decided.sum(axis=0) + known),
                 "brier": squares / total,
-                "ece": np.abs(self._gaps @ weights).sum(axis=0) / total / self._gap_columns,
+                "ece": self.ece(weights),
             }
-        return result | {name: mean_of_defined(by_class[part]) for name, part in MACRO.items()}
+        return result | {name: mean_of_defined(by_class[part]) for name, part in MACRO.items()}, by_class
 
     def undefined(self) -> dict[str, int]:
         """For each macro metric, the number of classes that leave it undefined and are not in its mean."""
