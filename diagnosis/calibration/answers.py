@@ -16,9 +16,9 @@ REASONS = {
 
 def confidence(probabilities: np.ndarray, single: bool) -> np.ndarray:
     """(n,): the likeliest class' probability; of several labels, how far the least sure one is from undecided."""
-    return (probabilities if single else np.maximum(probabilities, 1 - probabilities).min(axis=1, keepdims=True)).max(
-        axis=1
-    )
+    if single:
+        return probabilities.max(axis=1)
+    return np.maximum(probabilities, 1 - probabilities).min(axis=1)
 
 
 def limit(confidences: np.ndarray, budget: float) -> float | None:
