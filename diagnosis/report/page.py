@@ -1,6 +1,6 @@
 """The page that a clinician reads first: one HTML file, its styles and pictures in it, without scripts or requests."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from diagnosis.report.errors import confused
 from diagnosis.report.evidence import Evidence, Found
@@ -23,7 +23,19 @@ SECTIONS = {
 }
 """Each is a template of this name in templates/sections; the order is the reader's: what it is for before any number."""
 
-GROUPS = {"age_band": "age", "race": "race", "sex": "sex", "language": "language", "insurance": "insurance", "site": "site"}
+ASKED = {
+    "intended_use": "Intended use",
+    "users": "Who is to use it",
+    "misuse": "Not to be used for",
+    "owner": "Who answers for it",
+    "consent": "Consent",
+    "ethics_approval": "Ethics approval",
+    "limitations": "Known limits",
+}
+"""The statements without which nobody should use a model; a missing one is in red before any number."""
+
+GROUPS = {"age_band": "age"}
+"""Groups whose column says it otherwise than people do."""
 
 MEASURES = {
     # name: (title, what it says, whether less is better)
@@ -38,9 +50,6 @@ MEASURES = {
     "brier": ("Brier score", "squared error of the probabilities", True),
     "ece": ("Calibration error", "how far its probabilities are from how often it is right", True),
 }  # fmt: skip
-
-LEAST_BIN = 5
-"""Bins of fewer decisions than this are in the table and not in the words."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +72,7 @@ class Report:
     data_use: Found
     confusion: Found
     reliability: Found
-    curves: dict[str, Found] = field(default_factory=dict)
-    worst: Found = field(default_factory=lambda: Found("data/predictions.parquet"))
+    worst: Found
 
     @property
     def public(self) -> bool:
@@ -96,6 +104,7 @@ def render(report: Report, words: dict | None = None) -> str:
         shard=report.shard,
         words=words,
         sections=SECTIONS,
+        asked=ASKED,
         groups=GROUPS,
         measures=MEASURES,
         confused=confused(report.confusion, 10),

@@ -46,7 +46,7 @@ def items(report: Report) -> list[Item]:
     interval = scores["interval"]["model"]
 
     def scored(name: str, words: str) -> list[tuple[str, Found]]:
-        return [(words, scores["model"][name]), ("from", interval[name]["low"]), ("to", interval[name]["high"])]
+        return [(words, scores["model"][name]), ("low", interval[name]["low"]), ("high", interval[name]["high"])]
 
     return [
         Item("1", "Title", "says that a prediction model is developed or evaluated, for whom and for what outcome", [("", stated["title"])]),
@@ -78,7 +78,7 @@ def items(report: Report) -> list[Item]:
         Item("12g", "Methods", "how predictions were computed", [("SHA-256 of the base:", report.card["base_sha256"]), ("task:", report.card["task"])]),
         Item("13", "Methods", "unequal classes: what was done, and calibration after it", [("notes repeated:", measured["rebalance"]["notes"]["repeated"]), ("versions added:", measured["augment"]["notes"]["versions"])]),
         Item("14", "Methods", "what was done for fairness, and why", [("comparisons, by verdict:", groups["verdicts"])]),
-        Item("15", "Methods", "the output, and how thresholds were found", [("probabilities; decided as", report.card["task"]), ("declared threshold:", scores["model"]["at_threshold"]["threshold"])]),
+        Item("15", "Methods", "the output, and how thresholds were found", [("probabilities, decided as", report.card["task"]), ("declared threshold:", scores["model"]["at_threshold"]["threshold"])]),
         Item("16", "Methods", "differences between the data of training and of evaluation", people),
         Item("17", "Methods", "the ethics committee, and consent or its waiver", [("Approval:", stated["ethics_approval"]), ("Consent:", stated["consent"]), ("Number of the approval:", report.data_use["approval_id"])]),
         Item("18a", "Open science", "funding, and the funders' part", [("", stated["funding"])]),
@@ -86,14 +86,14 @@ def items(report: Report) -> list[Item]:
         Item("18c", "Open science", "where the protocol is", [("", stated["protocol"])]),
         Item("18d", "Open science", "registration", [("", stated["registration"])]),
         Item("18e", "Open science", "availability of the data", [("public:", report.data_use["public"]), ("may go to:", report.data_use["allowed_targets"])]),
-        Item("18f", "Open science", "availability of the code", [("this repository; licence of the model:", stated["licence"])]),
+        Item("18f", "Open science", "availability of the code", [("this repository, licence of the model:", stated["licence"])]),
         Item("19", "Involvement", "how patients and the public took part", [("", stated["involvement"])]),
         Item("20a", "Results", "who passed through, with and without the outcome", [("notes read:", measured["ingest"]["notes_read"]), ("kept:", measured["ingest"]["notes"]), ("patients:", measured["ingest"]["patients"])]),
-        Item("20b", "Results", "who they were, by source and group", [("patients in the evaluation:", groups["n_patients"]), ("groups stated by the notes, one by one, in the report; not stated:", groups["no_values"])]),
+        Item("20b", "Results", "who they were, by source and group", [("patients in the evaluation:", groups["n_patients"]), ("groups: in the report, one by one, but these, which no note states:", groups["no_values"])]),
         Item("20c", "Results", "the evaluation's predictors beside the training's", [("copied text in training, share of words:", measured["audit_leakage"]["copied"]["train"]["copied_share_of_words"]), ("in evaluation:", measured["audit_leakage"]["copied"][shard]["copied_share_of_words"])]),
         Item("21", "Results", "patients and outcomes in each analysis", [(f"{name}, notes by diagnosis:", shards[name]["classes"]) for name in ("train", shard)]),
         Item("22", "Results", "the model itself, for others to use and to test", [("parameters:", measured["finetune"]["parameters"]), ("SHA-256 of the base:", report.card["base_sha256"])]),
-        Item("23a", "Results", "performance with intervals, groups too", [*scored("sensitivity", "sensitivity"), *scored("specificity", "; specificity"), *scored("macro_auroc", "; AUROC"), *scored("ece", "; calibration error")]),
+        Item("23a", "Results", "performance with intervals, groups too", [*scored("sensitivity", "sensitivity"), *scored("specificity", "specificity"), *scored("macro_auroc", "AUROC"), *scored("ece", "calibration error")]),
         Item("23b", "Results", "performance by cluster", [("by site:", groups["groupings"]["site"]["compared"]["sensitivity"]["verdict"])]),
         Item("24", "Results", "what updating did", calibration(report)),
         Item("25", "Discussion", "what it means, fairness included", AUTHORS),
