@@ -37,6 +37,12 @@ class Shard:
         return (self.decided == self.truth).all(axis=1) & ~self.unknown
 
 
+def nothing(classes: list[str], task: str) -> Shard:
+    """A shard without a note."""
+    none = np.zeros((0, len(classes)))
+    return Shard(np.zeros(0, object), np.zeros(0, int), none > 0, none, np.zeros(0, bool), task == "single_label")
+
+
 def decisions(probabilities: np.ndarray, single: bool) -> np.ndarray:
     """(n, k) probabilities as (n, k) yes or no."""
     if not single:
@@ -53,14 +59,16 @@ class Predictions:
     def __init__(self, path: Path):
         self.path = path
         self.table, metadata = read_predictions(path)
-        self.classes, self.task = metadata["classes"], metadata["task"]
+        self.classes, self.task, self.data_use = metadata["classes"], metadata["task"], metadata["data_use"]
         if len(self.classes) < 2 or self.task not in ("single_label", "multi_label"):
             raise UserError(f"{path} states fewer than two classes or no known task: {REMEDY}")
         if self.table.empty:
             raise UserError(f"{path} holds no prediction: {REMEDY}")
 
-    def has(self, shard: str) -> bool:
-        return bool((self.table["shard"] == shard).any())
+    def has(self, shard: str, model: str | None = None) -> bool:
+        """Whether there is a note of the shard, by `model` if one is named."""
+        rows = self.table["shard"] == shard
+        return bool((rows if model is None else rows & (self.table["model"] == model)).any())
 
     def shard(self, name: str, model: str) -> Shard:
         """The notes of a shard as one model scored them.
@@ -86,6 +94,19 @@ class Predictions:
             unknown=unknown,
             single=single,
         )
+
+    def logits(self, name: str, model: str) -> np.ndarray:
+        """(n, k) float64 logits of a shard, in the order of `shard`; raises UserError where a note has none that are numbers."""
+        table = self.table[(self.table["shard"] == name) & (self.table["model"] == model)].sort_values("note_id")
+        where = f"{self.path}: shard {name}, model {model}:"
+        if wrong := sum(row is None or len(row) != len(self.classes) for row in table["logits"]):
+            raise UserError(
+                f"{where} {wrong} notes have not one logit for each of {len(self.classes)} classes: {REMEDY}"
+            )
+        values = np.array(table["logits"].to_list(), dtype=np.float64).reshape(-1, len(self.classes))
+        if wrong := int((~np.isfinite(values)).any(axis=1).sum()):
+            raise UserError(f"{where} {wrong} notes have logits that are not finite: {REMEDY}")
+        return values
 
     def _truth(self, labels: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
         column = {label: number for number, label in enumerate(self.classes)}
