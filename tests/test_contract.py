@@ -154,6 +154,7 @@ ALLOWED = {
     "finetune": {"torch", "transformers", "peft", "datasets", "accelerate", "sklearn", "imblearn"},
     "predict": {"torch", "transformers"},
     "baseline": {"sklearn"},
+    "calibrate": {"sklearn"},
     "evaluate": {"sklearn"},
     "audit_fairness": {"sklearn", "fairlearn"},
     "audit_leakage": {"sklearn"},

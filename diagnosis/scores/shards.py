@@ -53,7 +53,7 @@ class Predictions:
     def __init__(self, path: Path):
         self.path = path
         self.table, metadata = read_predictions(path)
-        self.classes, self.task = metadata["classes"], metadata["task"]
+        self.classes, self.task, self.data_use = metadata["classes"], metadata["task"], metadata["data_use"]
         if len(self.classes) < 2 or self.task not in ("single_label", "multi_label"):
             raise UserError(f"{path} states fewer than two classes or no known task: {REMEDY}")
         if self.table.empty:
@@ -86,6 +86,19 @@ class Predictions:
             unknown=unknown,
             single=single,
         )
+
+    def logits(self, name: str, model: str) -> np.ndarray:
+        """(n, k) float64 logits of a shard, in the order of `shard`; raises UserError where a note has none that are numbers."""
+        table = self.table[(self.table["shard"] == name) & (self.table["model"] == model)].sort_values("note_id")
+        where = f"{self.path}: shard {name}, model {model}:"
+        if wrong := sum(row is None or len(row) != len(self.classes) for row in table["logits"]):
+            raise UserError(
+                f"{where} {wrong} notes have not one logit for each of {len(self.classes)} classes: {REMEDY}"
+            )
+        values = np.array(table["logits"].to_list(), dtype=np.float64).reshape(-1, len(self.classes))
+        if wrong := int((~np.isfinite(values)).any(axis=1).sum()):
+            raise UserError(f"{where} {wrong} notes have logits that are not finite: {REMEDY}")
+        return values
 
     def _truth(self, labels: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
         column = {label: number for number, label in enumerate(self.classes)}
