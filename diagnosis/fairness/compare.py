@@ -3,7 +3,7 @@
 docs/fairness.md has the definitions, docs/methods.md the formulas.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -33,12 +33,14 @@ class Group:
     """One group's scores: `value` and `draws` by metric, (k,) and (k, samples), k = 1 but for the macro metrics and
     `selection_rate`, the share of notes that each class is given to.
 
-    `enough`, (k,) bool, says which classes count.
+    `enough`, (k,) bool, says which classes count; `patients`, (k,), how many stand behind the rates of single classes.
     """
 
     value: dict[str, np.ndarray]
     draws: dict[str, np.ndarray]
     enough: dict[str, np.ndarray]
+    patients: dict[str, np.ndarray] = field(default_factory=dict)
+    least: int = 0  # patients, `min_class_count`
 
     def mean(self, metric: str, part: str = "value", classes: np.ndarray | None = None) -> np.ndarray:
         """The mean of `value` or `draws` over classes (those that count, unless others are named); NaN over none."""
@@ -123,12 +125,14 @@ def score(
     sums = Sums(shard, shard if calibrated is None else calibrated, patients, threshold)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = {name: (above / below)[:, 0] for name, (above, below) in sums(sums.ones).items()}
-    having, lacking, given = (
-        np.array([len(np.unique(shard.patients[column])) >= min_class_count for column in notes.T])
-        for notes in (shard.truth, ~shard.truth, shard.decided)
-    )
+    behind = {"sensitivity": shard.truth, "specificity": ~shard.truth, "ppv": shard.decided}
+    counts = {
+        name: np.array([len(np.unique(shard.patients[column])) for column in notes.T]) for name, notes in behind.items()
+    }
     enough = {name: np.ones(len(values), bool) for name, values in value.items()}
-    enough |= {"sensitivity": having, "specificity": lacking, "ppv": given, "auroc": having & lacking}
+    enough |= {name: patients >= min_class_count for name, patients in counts.items()}
+    enough["auroc"] = enough["sensitivity"] & enough["specificity"]
+    counts["selection_rate"] = np.full(shard.truth.shape[1], len(np.unique(shard.patients)))
     rng = np.random.default_rng([seed, int(shard.patients[0]), len(shard.patients)])
     parts = {name: [] for name in value}
     for weights in patient_weights(patients, samples, seed):
@@ -138,7 +142,7 @@ def score(
                 continue
             right, wrong = rng.standard_gamma(PRIOR, (2, *np.broadcast_shapes(above.shape, below.shape)))
             parts[name].append((above + right) / (below + right + wrong))
-    return Group(value, {name: np.hstack(draws) for name, draws in parts.items()}, enough)
+    return Group(value, {name: np.hstack(draws) for name, draws in parts.items()}, enough, counts, min_class_count)
 
 
 def frame(shard: Shard, labels: np.ndarray, groups: dict[str, Group]) -> MetricFrame:
@@ -221,45 +225,52 @@ def pooled_scores(groups: dict[str, Group]) -> dict[str, dict]:
 class Contrasts:
     """The differences of one metric within one grouping: of every two groups, and of one-vs-rest metrics every class of each.
 
-    value, error: (m,) the difference, 0 or more, and the standard deviation of its draws. largest: (samples,) the largest
-    |draw - mean| / error of any of them. pairs: of groups; undecided: pairs without a class that counts in both.
-    widest, clearest: the one with the largest value, and with the largest value for its error.
+    center, error: (m,) mean and standard deviation of the draws, the sign turned so that the difference is 0 or more. largest: (samples,) the largest
+    |draw - mean| / error of any of them. pairs: of groups; undecided: pairs without a class that counts in both. classes: the
+    number compared, of one-vs-rest metrics.
+    widest, clearest: the one with the largest difference, and with the largest center for its error.
     """
 
-    value: np.ndarray
+    center: np.ndarray
     error: np.ndarray
     largest: np.ndarray | float
     pairs: int
     undecided: int
+    classes: int | None
     widest: dict | None
     clearest: dict | None
 
 
 def contrasts(groups: dict[str, Group], metric: str, classes: list[str] | None = None) -> Contrasts:
     """Every two groups, on the classes that count in both."""
-    of_two = one_vs_rest if metric in ONE_VS_REST else of_means
+    of_two, compared = (one_vs_rest, set()) if metric in ONE_VS_REST else (of_means, None)
     found, largest, pairs, undecided = [], 0.0, 0, 0
     for first, second in combinations(groups, 2):
         told, values, draws = of_two(groups[first], groups[second], metric, classes)
         pairs, undecided = pairs + bool(told), undecided + (not told)
         if not told:
             continue
-        errors = draws.std(axis=1)
+        if compared is not None:
+            compared |= {each["of"] for each in told}
+        errors, centers = draws.std(axis=1), draws.mean(axis=1)
         varies = errors > 0
         if varies.any():
-            away = np.abs(draws - draws.mean(axis=1, keepdims=True))[varies] / errors[varies, None]
+            away = np.abs(draws - centers[:, None])[varies] / errors[varies, None]
             largest = np.maximum(largest, away.max(axis=0))
-        for row, (value, error) in enumerate(zip(values.tolist(), errors.tolist(), strict=True)):
-            high, low = (first, second) if value >= 0 else (second, first)
-            found.append({"highest": high, "lowest": low, "value": abs(value), "error": error, **told[row]})
+        for each, value, center, error in zip(told, values.tolist(), centers.tolist(), errors.tolist(), strict=True):
+            high, low, sign = (first, second, 1) if value >= 0 else (second, first, -1)
+            pair = {"highest": high, "lowest": low, "value": abs(value), "center": sign * center, "error": error}
+            found.append(pair | each)
     if not found:
-        return Contrasts(np.zeros(0), np.zeros(0), largest, 0, undecided, None, None)
+        none = np.zeros(0)
+        return Contrasts(none, none, largest, 0, undecided, None if compared is None else 0, None, None)
     widest = max(found, key=lambda each: each["value"])
-    clearest = max(found, key=lambda each: each["value"] / max(each["error"], 1e-12))
-    value, error = (np.array([each[name] for each in found]) for name in ("value", "error"))
+    clearest = max(found, key=lambda each: each["center"] / max(each["error"], 1e-12))
+    center, error = (np.array([each[name] for each in found]) for name in ("center", "error"))
     for each in (widest, clearest):
         each["ratio"] = ratio(groups, metric, each)
-    return Contrasts(value, error, largest, pairs, undecided, widest, clearest)
+    count = None if compared is None else len(compared)
+    return Contrasts(center, error, largest, pairs, undecided, count, widest, clearest)
 
 
 def of_means(one: Group, other: Group, metric: str, _) -> tuple[list[dict], np.ndarray, np.ndarray]:
@@ -273,16 +284,24 @@ def of_means(one: Group, other: Group, metric: str, _) -> tuple[list[dict], np.n
 def one_vs_rest(one: Group, other: Group, metric: str, classes) -> tuple[list[dict], np.ndarray, np.ndarray]:
     """The same of each class: of selection rates, or of sensitivity and the false positive rate, 1 - specificity.
 
-    Of the last the sign is turned, so that the rate with the higher value is the `highest`.
+    Of the last the sign is turned, so that the group with the higher rate is the `highest`. A class counts where, did the
+    groups not differ, `min_class_count` patients of each would be expected on either side of the rate, as chi-squared tests
+    ask for (Cochran 1954): the draws of rarer ones are so skewed that they alone would widen every interval.
     """
     told, values, draws = [], [], []
     for rate in ("selection_rate",) if metric == "demographic_parity" else ("sensitivity", "specificity"):
         sign = -1 if rate == "specificity" else 1
-        rows = np.flatnonzero(one.enough[rate] & other.enough[rate])
+        rows = np.flatnonzero(one.enough[rate] & other.enough[rate] & expected(one, other, rate))
         told += [{"rate": "false_positive_rate" if sign < 0 else rate, "class": classes[k], "of": k} for k in rows]
         values.append(sign * (one.value[rate] - other.value[rate])[rows])
         draws.append(sign * (one.draws[rate] - other.draws[rate])[rows])
     return told, np.concatenate(values), np.concatenate(draws)
+
+
+def expected(one: Group, other: Group, rate: str) -> np.ndarray:
+    sizes = np.array([one.patients[rate], other.patients[rate]])
+    shared = (np.nan_to_num([one.value[rate], other.value[rate]]) * sizes).sum(axis=0) / sizes.sum(axis=0).clip(1)
+    return sizes.min(axis=0) * np.minimum(shared, 1 - shared) >= one.least
 
 
 def ratio(groups: dict[str, Group], metric: str, each: dict) -> dict | None:
@@ -323,7 +342,7 @@ def concluded(found: Contrasts, c: float, margin: float) -> dict:
     `unfair`: an interval leaves out 0 and reaches beyond the margin. `fair_within_margin`: there is no interval, of any two
     groups, that reaches beyond it. Else `cannot_conclude`.
     """
-    low, high = found.value - c * found.error, found.value + c * found.error
+    low, high = found.center - c * found.error, found.center + c * found.error
     if ((low > 0) & (high > margin)).any():
         verdict = "unfair"
     elif len(high) and not found.undecided and (high <= margin).all():
@@ -332,6 +351,7 @@ def concluded(found: Contrasts, c: float, margin: float) -> dict:
         verdict = "cannot_conclude"
     return {
         "pairs": found.pairs,
+        **({} if found.classes is None else {"classes": found.classes}),
         "verdict": verdict,
         "margin": margin,
         "largest": {"low": max(0.0, float(low.max())), "high": float(high.max())} if len(high) else None,
@@ -341,7 +361,8 @@ def concluded(found: Contrasts, c: float, margin: float) -> dict:
 
 
 def told_of(each: dict | None, c: float) -> dict | None:
-    """One difference as the metrics show it; `detectable` is the gap that an interval leaves 0 out of in 80 % of such
+    """One difference as the metrics show it, its interval about the mean of the draws, which a small group's prior draws in
+    (Agresti and Caffo 2000, Simple and Effective Confidence Intervals for Proportions); `detectable` is the gap that an interval leaves 0 out of in 80 % of such
     shards (Bloom 1995, Minimum Detectable Effects)."""
     if each is None:
         return None
@@ -349,7 +370,8 @@ def told_of(each: dict | None, c: float) -> dict | None:
     result = {name: each[name] for name in ("highest", "lowest", "rate", "class") if name in each}
     if len(each.get("shared", ())) > 1:
         result["classes"] = int(each["shared"].sum())
-    result["difference"] = {"value": each["value"], "low": each["value"] - reach, "high": each["value"] + reach}
+    low, high = min(each["value"], each["center"] - reach), max(each["value"], each["center"] + reach)
+    result["difference"] = {"value": each["value"], "low": low, "high": high}
     result["detectable"] = (c + float(norm.ppf(POWER))) * each["error"]
     if of is not None:
         sides = (None, None) if of["error"] is None else (np.exp(-c * of["error"]), np.exp(c * of["error"]))

@@ -50,7 +50,7 @@ def scan(
     patients = int(shard.patients.max()) + 1
     found, members = subgroups(table, columns, shard.patients, depth, min_count)
     if not found:
-        return {"subgroups": 0, "verdict": "cannot_conclude", "margin": margin, "worst": None, "clearest": None}
+        return {"subgroups": 0, "verdict": "cannot_conclude", "margin": margin, "largest": None, "worst": None, "clearest": None}
     notes = len(shard.truth)
     owner = sparse.csr_matrix((np.ones(notes), (np.arange(notes), shard.patients)), shape=(notes, patients))
     # Rows: each subgroup, then all notes.
@@ -69,10 +69,10 @@ def scan(
         prior = rng.standard_gamma(PRIOR, (2, 2, len(found), weights.shape[1]))
         parts.append(rates(weights, *prior))
     draws = np.hstack(parts)
-    error = draws.std(axis=1)
-    away = np.abs(draws - draws.mean(axis=1, keepdims=True)) / error[:, None]
+    center, error = draws.mean(axis=1), draws.std(axis=1)
+    away = np.abs(draws - center[:, None]) / error[:, None]
     c = float(np.quantile(away.max(axis=0), 0.95))
-    low, high, drawn = value - c * error, value + c * error, pooled(value, error)
+    low, high, drawn = center - c * error, center + c * error, pooled(center, error)
     if ((low > 0) & (high > margin)).any():
         verdict = "unfair"
     elif (high <= margin).all():
@@ -83,7 +83,11 @@ def scan(
     def told(place: int) -> dict:
         return {
             "of": found[place],
-            "difference": {"value": float(value[place]), "low": float(low[place]), "high": float(high[place])},
+            "difference": {
+                "value": float(value[place]),
+                "low": float(min(low[place], value[place])),
+                "high": float(max(high[place], value[place])),
+            },
             "pooled": float(drawn.value[place]),
             "detectable": float((c + norm.ppf(POWER)) * error[place]),
         }
@@ -92,6 +96,7 @@ def scan(
         "subgroups": len(found),
         "verdict": verdict,
         "margin": margin,
+        "largest": {"low": max(0.0, float(low.max())), "high": float(high.max())},
         "worst": told(int(drawn.value.argmax())),
-        "clearest": told(int((value / error).argmax())),
+        "clearest": told(int((center / error).argmax())),
     }
