@@ -76,11 +76,10 @@ def cost(folder: Path, stage: str) -> dict:
 def take_baseline_for_model(folder: Path) -> None:
     scored = pq.read_table(folder / "data/baseline.parquet")
     rows = scored.filter(pc.equal(scored["model"], "tfidf_logreg"))
-    model = pa.array(["model"] * len(rows))
-    pq.write_table(
-        rows.set_column(rows.column_names.index("model"), rows.schema.field("model"), model),
-        folder / "data/predictions.parquet",
-    )
+    for name, file in (("model", "predictions"), ("calibrated", "calibrated")):
+        model = pa.array([name] * len(rows))
+        renamed = rows.set_column(rows.column_names.index("model"), rows.schema.field("model"), model)
+        pq.write_table(renamed, folder / f"data/{file}.parquet")
 
 
 def table(measured: dict, sizes: list[int]) -> str:
