@@ -117,29 +117,45 @@ def reliability(points: Found, names: dict[str, str]) -> Markup:
     return plane.svg()
 
 
-def curves(
-    title: str,
-    what: str,
-    lines: list[list[tuple[float, float]]],
-    bands: list[tuple[float, float, float]] | None = None,
-    *,
-    x_label: str,
-    y_label: str,
-    x_range: tuple[float, float] = (0, 1),
-    y_range: tuple[float, float] = (0, 1),
-) -> Markup:
-    """Up to four lines, the first with a band of (x, low, high) about it."""
-    plane = Plane(title, what, x_range, y_range)
-    plane.axes(x_label, y_label, ticks_of(*x_range), ticks_of(*y_range))
-    plane.area(bands or [], "first")
-    for kind, points in zip(KINDS, lines, strict=False):
-        plane.line(points, kind)
+def decision(label: str, curve: dict) -> Markup:
+    """Net benefit by threshold of one class: the model with its band, treating all, treating none."""
+    xs = curve["thresholds"]
+    top = max(*curve["high"], *curve["treat_all"], 0.01) * 1.05
+    bottom = -0.15 * top
+    plane = Plane(
+        f"Decision curve of {label}",
+        "Net benefit by the probability from which one acts. The model helps where its line lies above both treating everyone and "
+        "treating no one (zero).",
+        (xs[0], xs[-1]),
+        (bottom, top),
+    )
+    plane.axes("probability from which one acts", "net benefit a note", ticks_of(xs[0], xs[-1]), ticks_of(bottom, top))
+    plane.area(list(zip(xs, curve["low"], curve["high"], strict=True)), "first")
+    plane.line([(xs[0], 0), (xs[-1], 0)], "ideal")
+    plane.line([(x, y) for x, y in zip(xs, curve["treat_all"], strict=True) if y >= bottom], "second")
+    plane.line(list(zip(xs, curve["model"], strict=True)), "first")
+    return plane.svg()
+
+
+def risk(points: Found) -> Markup:
+    """How often answers are wrong by the share that is answered, the surest first, of rows (coverage, risk)."""
+    rows = [row for _, row in points.each() if row["model"].value == "calibrated"] or [row for _, row in points.each()]
+    pairs = [(row["coverage"].value, row["risk"].value) for row in rows if row["risk"]]
+    top = max((y for _, y in pairs), default=1) * 1.1 or 1
+    plane = Plane(
+        "Errors by how much is answered",
+        "The share of answers that are wrong, where only the surest share of notes is answered. It should rise to the right.",
+        (0, 1),
+        (0, top),
+    )
+    plane.axes("share of notes answered", "share of answers wrong", [0, 0.2, 0.4, 0.6, 0.8, 1], ticks_of(0, top))
+    plane.line(pairs, "first")
     return plane.svg()
 
 
 def ticks_of(low: float, high: float) -> list[float]:
     """Four to seven whole steps that hold the range."""
-    for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0):
+    for step in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0):
         first, last = -(-low // step), high // step
         if last - first <= 6:
             return [round(step * k, 4) for k in range(int(first), int(last) + 1)]

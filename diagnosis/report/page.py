@@ -12,6 +12,7 @@ SECTIONS = {
     "confusion": "What it takes for what",
     "calibration": "Can its probabilities be believed?",
     "decision_curves": "Would acting on it help?",
+    "deferral": "When does it say: ask a clinician?",
     "fairness": "Is it as good for everyone?",
     "leakage": "Does it read the disease, or the answer?",
     "probes": "How does it behave when the note changes?",
@@ -51,13 +52,23 @@ MEASURES = {
     "ece": ("Calibration error", "how far its probabilities are from how often it is right", True),
 }  # fmt: skip
 
+COMPARED = {name: title for name, (title, _, _) in MEASURES.items()} | {
+    "auroc": "AUROC",
+    "calibration": "Probability given over share that has it",
+    "demographic_parity": "Named as often",
+    "equalised_odds": "Equalised odds",
+    "net_benefit": "Net benefit",
+}
+"""Titles of what groups are compared by."""
+
 
 @dataclass(frozen=True)
 class Report:
     """Everything the reports are filled from. A measured thing that is missing is a Found of nothing.
 
     shard: the one that is reported. measured: what stages measured, by stage. stated: the params' own section.
-    base: params of the base model and the training. worst: by note_id (diagnosis/report/errors.py).
+    base: params of the base model and the training. benefit: curves by class (diagnosis/scores/net_benefit.py). worst: by note_id
+    (diagnosis/report/errors.py).
     """
 
     shard: str
@@ -72,6 +83,8 @@ class Report:
     data_use: Found
     confusion: Found
     reliability: Found
+    benefit: Found
+    risk: Found
     worst: Found
 
     @property
@@ -96,7 +109,7 @@ class Report:
 
 
 def render(report: Report, words: dict | None = None) -> str:
-    """The page; `words` (the texts of the worst notes by note_id, the words of explanations) makes it one that must not leave."""
+    """The page; `words` (`texts`, marked, by note_id; what was `explained`, by note_id; top `terms`) makes it one that must not leave."""
     made = html(report.evidence)
     template = made.get_template("page.html")
     return template.render(
@@ -107,6 +120,7 @@ def render(report: Report, words: dict | None = None) -> str:
         asked=ASKED,
         groups=GROUPS,
         measures=MEASURES,
+        compared=COMPARED,
         confused=confused(report.confusion, 10),
         style=(TEMPLATES / "style.css").read_text("utf-8"),
     )

@@ -27,7 +27,10 @@ def shown(found: Found, form: str) -> str:
     value = found.value
     if value is None:
         return "–"
-    return str(value) if isinstance(value, (str, bool)) else FORMS[form](value).replace("-", "−")
+    if isinstance(value, (str, bool)):
+        return str(value)
+    text = FORMS[form](value)
+    return text.lstrip("+-") if not text.strip("+-0.") else text.replace("-", "−")  # no +0.00
 
 
 def as_html(found: Found, form: str = "decimal") -> Markup:
