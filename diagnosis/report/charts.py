@@ -4,6 +4,7 @@ Text is 11 units high in a picture as wide as a telephone, so it is never scaled
 """
 
 from html import escape
+from math import ceil, floor
 
 from markupsafe import Markup
 
@@ -154,9 +155,9 @@ def risk(points: Found) -> Markup:
 
 
 def ticks_of(low: float, high: float) -> list[float]:
-    """Four to seven whole steps that hold the range."""
+    """Whole steps within the range, seven at most."""
     for step in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0):
-        first, last = -(-low // step), high // step
+        first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
         if last - first <= 6:
-            return [round(step * k, 4) for k in range(int(first), int(last) + 1)]
+            return [round(step * k, 4) for k in range(first, last + 1)]
     return [low, high]
