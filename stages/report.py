@@ -102,7 +102,11 @@ def main():
         for label, of in measured["evaluate"][shard]["net_benefit"]["by_class"].each()
     }
     _, curves = decision_curves(
-        Predictions(CALIBRATED).shard(shard, "calibrated"), predictions.classes, ranges, drawn.bootstrap_samples, drawn.seed
+        Predictions(CALIBRATED).shard(shard, "calibrated"),
+        predictions.classes,
+        ranges,
+        drawn.bootstrap_samples,
+        drawn.seed,
     )
     errors = worst(predictions.shard(shard, "model"), predictions.classes, params.worst_errors)
 
@@ -120,7 +124,9 @@ def main():
         data_use=Found(table, ("data_use",), read_predictions(PREDICTIONS)[1]["data_use"]),
         confusion=evidence.counts(CONFUSION, "actual", "predicted"),
         reliability=evidence.rows(RELIABILITY),
-        benefit=Found(calibrated, ("decision_curves",), {k: {n: v.tolist() for n, v in of.items()} for k, of in curves.items()}),
+        benefit=Found(
+            calibrated, ("decision_curves",), {k: {n: v.tolist() for n, v in of.items()} for k, of in curves.items()}
+        ),
         risk=evidence.rows(RISK),
         worst=Found(table, ("worst",), errors),
     )

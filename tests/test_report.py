@@ -88,10 +88,15 @@ def make(
         shard = random_shard(120, single=single, patients=80, seed=number)
         chance = np.clip(shard.probabilities, 0.001, 0.999)
         logits = np.log(chance) if single else np.log(chance / (1 - chance))
-        own = [row | {"logits": own.astype(np.float32)} for row, own in zip(prediction_rows(shard, name, "model"), logits, strict=True)]
+        own = [
+            row | {"logits": own.astype(np.float32)}
+            for row, own in zip(prediction_rows(shard, name, "model"), logits, strict=True)
+        ]
         prior = np.tile([0.4, 0.3, 0.2, 0.1], (120, 1)).astype(np.float32)
         for other in ("majority", "tfidf_logreg", "keywords", "previous_admission"):
-            baseline += [{**row, "model": other, "logits": None, "probabilities": p} for row, p in zip(own, prior, strict=True)]
+            baseline += [
+                {**row, "model": other, "logits": None, "probabilities": p} for row, p in zip(own, prior, strict=True)
+            ]
         write_notes(folder / f"data/split/{name}.parquet", own)
         rows += own
     terms = DATA_USE | {"public": public}

@@ -101,7 +101,13 @@ def number(text: str):
 def writer(file: str) -> str:
     """The stage that wrote an artefact: metrics and plots carry its name, the others are these."""
     stem = Path(file).parts[1].split(".")[0] if "/" in file else "you"
-    return {"predictions": "predict", "calibrated": "calibrate", "explanations": "explain", "titles": "ingest", "finetuned": "finetune"}.get(stem, stem)
+    return {
+        "predictions": "predict",
+        "calibrated": "calibrate",
+        "explanations": "explain",
+        "titles": "ingest",
+        "finetuned": "finetune",
+    }.get(stem, stem)
 
 
 def md5_of(path: Path) -> str:

@@ -5,7 +5,13 @@ from huggingface_hub import EvalResult, ModelCardData
 from diagnosis.report.page import MEASURES, Report
 from diagnosis.report.render import markdown
 
-HUB_METRICS = {"accuracy": "accuracy", "macro_f1": "f1", "macro_auroc": "roc_auc", "sensitivity": "recall", "ppv": "precision"}
+HUB_METRICS = {
+    "accuracy": "accuracy",
+    "macro_f1": "f1",
+    "macro_auroc": "roc_auc",
+    "sensitivity": "recall",
+    "ppv": "precision",
+}
 """The hub's names of metrics."""
 
 

@@ -94,8 +94,9 @@ class Report:
     @property
     def others(self) -> list[str]:
         """What stands in the confusion beside the classes: labels outside them, and with several labels the missed."""
-        named = {*self.confusion.value, *(name for _, row in self.confusion.each() for name, _ in row.each())} if self.confusion else ()
-        return sorted(set(named) - set(self.classes))
+        rows = dict(self.confusion.each())
+        named = set(rows).union(*(row.value for row in rows.values()))
+        return sorted(named - set(self.classes))
 
     @property
     def unstated(self) -> list[str]:

@@ -84,4 +84,5 @@ def source(found: Found, evidence: Evidence) -> str:
     if found.file == "params.yaml":
         return f"you, params.yaml `{'.'.join(found.place)}`, `{evidence.sections[found.place[0]][:8]}`"
     md5 = evidence.md5.get(found.file)
-    return f"{writer(found.file)}, {found.file}, `{md5[:8]}`" if md5 else f"{writer(found.file)}, {found.file}: no such file"
+    told = f"{writer(found.file)}, {found.file}"
+    return f"{told}, `{md5[:8]}`" if md5 else f"{told}: no such file"

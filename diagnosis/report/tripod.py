@@ -42,7 +42,9 @@ def items(report: Report) -> list[Item]:
     shards = measured["split"]["shards"]
     groups = measured["audit_fairness"][shard]
     cleaned = report.card["preprocessing"]["clean"]
-    people = [(f"patients in {name}:", shards[name]["patients"]) for name in ("train", "validation", "calibration", "test")]
+    people = [
+        (f"patients in {name}:", shards[name]["patients"]) for name in ("train", "validation", "calibration", "test")
+    ]
     interval = scores["interval"]["model"]
 
     def scored(name: str, words: str) -> list[tuple[str, Found]]:
