@@ -467,19 +467,25 @@ def test_colours_can_be_told_apart_from_their_ground():
         parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
         return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
+    def contrast(one, other):
+        low, high = sorted((luminance(one), luminance(other)))
+        return (high + 0.05) / (low + 0.05)
+
+    def mixed(colour, ground, share):
+        parts = [(int(colour[k : k + 2], 16), int(ground[k : k + 2], 16)) for k in (1, 3, 5)]
+        return "#" + "".join(f"{round(share * a + (1 - share) * b):02x}" for a, b in parts)
+
     style = (TEMPLATES / "style.css").read_text()
-    themes = [
-        dict(re.findall(r"--([\w-]+): (#\w{6})", block))
-        for block in re.findall(r":root \{(.*?)\}", style, flags=re.S)[:2]
-    ]
-    assert len(themes) == 2
-    for theme in themes:
+    blocks = re.findall(r":root \{(.*?)\}", style, flags=re.S)[:2]
+    assert ["--ink" in block for block in blocks] == [True, True]
+    for block in blocks:
+        theme, mix = dict(re.findall(r"--([\w-]+): (#\w{6})", block)), int(re.search(r"--mix: (\d+)%", block)[1]) / 100
         for ground in ("paper", "sheet"):
             for ink in ("ink", "soft", "first", "second", "bad", "open", "good"):
-                a, b = sorted((luminance(theme[ink]), luminance(theme[ground])), reverse=True)
-                assert (a + 0.05) / (b + 0.05) >= 4.5, (ink, ground)
-        a, b = sorted((luminance(theme["bad"]), luminance(theme["bad-paper"])), reverse=True)
-        assert (a + 0.05) / (b + 0.05) >= 4.5
+                assert contrast(theme[ink], theme[ground]) >= 4.5, (ink, ground)
+        assert contrast(theme["bad"], theme["bad-paper"]) >= 4.5
+        for colour in ("first", "second"):  # the fullest cell of the confusion, the strongest marked word
+            assert contrast(theme["ink"], mixed(theme[colour], theme["sheet"], mix)) >= 4.5, colour
 
 
 # ---- by hand

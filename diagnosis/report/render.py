@@ -47,7 +47,6 @@ def html(evidence: Evidence) -> Environment:
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
         autoescape=True,
-        trim_blocks=True,
         lstrip_blocks=True,
     )
     made.filters |= {"num": as_html}
