@@ -77,13 +77,14 @@ def cost(folder: Path, stage: str) -> dict:
 def take_baseline_for_model(folder: Path) -> None:
     scored = pq.read_table(folder / "data/baseline.parquet")
     rows = scored.filter(pc.equal(scored["model"], "tfidf_logreg"))
-    model = pa.array(["model"] * len(rows))
     logits = pa.array(
         [np.log(np.maximum(row, 1e-9)) for row in rows["probabilities"].to_numpy()], pa.list_(pa.float32())
     )
-    for name, column in {"model": model, "logits": logits}.items():
-        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), column)
-    pq.write_table(rows, folder / "data/predictions.parquet")
+    rows = rows.set_column(rows.column_names.index("logits"), rows.schema.field("logits"), logits)
+    for name, file in (("model", "predictions"), ("calibrated", "calibrated")):
+        model = pa.array([name] * len(rows))
+        renamed = rows.set_column(rows.column_names.index("model"), rows.schema.field("model"), model)
+        pq.write_table(renamed, folder / f"data/{file}.parquet")
 
 
 def table(measured: dict, sizes: list[int]) -> str:

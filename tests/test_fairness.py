@@ -9,7 +9,7 @@ from scored import CLASSES, prediction_rows, random_shard, write_predictions, wr
 from sklearn.metrics import accuracy_score, recall_score
 
 from diagnosis.disclosure import rounded, tellable
-from diagnosis.fairness.compare import METRICS, Group, compare, frame, part_of, score
+from diagnosis.fairness.compare import COMPARED, METRICS, ONE_VS_REST, Group, compare, frame, part_of, score
 from diagnosis.fairness.groups import groupings
 from diagnosis.files import sha256
 
@@ -24,7 +24,7 @@ def write(folder, groups, *, notes=120, shards=("validation", "test"), single=Tr
     """Predictions and the split shards with a group column dict a note, made by `groups(row)`.
 
     Notes where `spoil(group values)` lose most of their right answers."""
-    rows = []
+    rows, after = [], []
     for number, name in enumerate(shards):
         shard = random_shard(notes, single=single, seed=number)
         values = [groups(row) for row in range(notes)]
@@ -35,7 +35,9 @@ def write(folder, groups, *, notes=120, shards=("validation", "test"), single=Tr
         made = prediction_rows(shard, name, "model")
         write_shard(folder / f"data/split/{name}.parquet", made, values)
         rows += made
+        after += prediction_rows(shard, name, "calibrated")
     write_predictions(folder / "data/predictions.parquet", rows, single=single)
+    write_predictions(folder / "data/calibrated.parquet", after, single=single)
 
 
 def halves(row):
@@ -93,7 +95,7 @@ def test_by_group_equals_fairlearn_with_scikit_learn():
         assert ours.by_group[metric].to_dict() == pytest.approx(expected.by_group[metric].to_dict())
         assert ours.difference()[metric] == pytest.approx(expected.difference()[metric])
         assert ours.ratio()[metric] == pytest.approx(expected.ratio()[metric])
-        widest = compare(groups, metric)["widest"]
+        widest = compare(groups, metric, 0.1)["widest"]
         assert widest["difference"]["value"] == pytest.approx(expected.difference()[metric])
         assert widest["ratio"]["value"] == pytest.approx(expected.ratio()[metric])
 
@@ -129,25 +131,25 @@ def groups_with(**means) -> dict[str, Group]:
 
 
 def test_the_interval_of_two_groups_by_hand_and_wider_for_more():
-    two = compare(groups_with(a=(0.9, 0.03), b=(0.8, 0.04)), "accuracy")
+    two = compare(groups_with(a=(0.9, 0.03), b=(0.8, 0.04)), "accuracy", 0.1)
     found = two["widest"]["difference"]  # standard error 0.05; 1.96 of them
     assert [found["low"], found["high"]] == pytest.approx([0.1 - 0.098, 0.1 + 0.098], abs=0.006)
     assert two["widest"]["highest"] == "a" and two["pairs"] == 1
     five = compare(
-        groups_with(a=(0.9, 0.03), b=(0.8, 0.04), c=(0.85, 0.03), d=(0.86, 0.03), e=(0.84, 0.03)), "accuracy"
+        groups_with(a=(0.9, 0.03), b=(0.8, 0.04), c=(0.85, 0.03), d=(0.86, 0.03), e=(0.84, 0.03)), "accuracy", 0.1
     )
     assert five["pairs"] == 10 and five["verdict"] == "cannot_conclude"
     assert five["widest"]["difference"]["low"] < found["low"], "the widest of ten pairs has to differ by more"
 
 
 def test_a_small_group_does_not_hide_a_clear_gap():
-    result = compare(groups_with(a=(0.9, 0.02), b=(0.7, 0.02), tiny=(0.6, 0.12)), "accuracy")
-    assert result["widest"]["lowest"] == "tiny" and result["clearest"]["lowest"] == "b" and result["verdict"] == "gap"
+    result = compare(groups_with(a=(0.9, 0.02), b=(0.7, 0.02), tiny=(0.6, 0.12)), "accuracy", 0.1)
+    assert result["widest"]["lowest"] == "tiny" and result["clearest"]["lowest"] == "b" and result["verdict"] == "unfair"
 
 
 def test_no_two_groups_no_conclusion():
-    assert compare(groups_with(a=(0.9, 0.02)), "accuracy") == {
-        "pairs": 0, "verdict": "cannot_conclude", "widest": None, "clearest": None,
+    assert compare(groups_with(a=(0.9, 0.02)), "accuracy", 0.1) == {
+        "pairs": 0, "verdict": "cannot_conclude", "margin": 0.1, "largest": None, "widest": None, "clearest": None,
     }  # fmt: skip
 
 
@@ -170,14 +172,16 @@ def test_groups_counts_and_keys(stage, folder, single):
     }
     assert test["groupings"]["sex"]["missing"] == 0 and test["groupings"]["sex"]["undecidable"] == []
     for found in [*test["groupings"].values(), *test["pairs"]]:
-        assert set(found["compared"]) == set(METRICS)
+        assert set(found["compared"]) == set(COMPARED)
         for group in found["by_group"].values():
             for metric in METRICS:
                 assert group[metric]["low"] <= group[metric]["value"] <= group[metric]["high"]
-        for each in found["compared"].values():
-            spans = each["clearest"]["difference"]["low"] <= 0
-            assert each["verdict"] == ("cannot_conclude" if spans else "gap")
-    assert sum(test["verdicts"].values()) == 3 * len(METRICS)
+        for metric, each in found["compared"].items():
+            if each["verdict"] == "unfair":
+                assert each["largest"]["low"] > 0 or metric in ONE_VS_REST, "two decimals"
+            elif each["verdict"] == "fair_within_margin":
+                assert each["largest"]["high"] <= each["margin"] + 0.005
+    assert sum(test["verdicts"].values()) == 3 * len(COMPARED)
 
 
 def test_a_planted_gap_is_found_and_named(stage, folder):
@@ -185,7 +189,7 @@ def test_a_planted_gap_is_found_and_named(stage, folder):
     assert stage("audit_fairness", {**FAST, "bootstrap_samples": 300}) == (0, "")
     race = audited(folder)["test"]["groupings"]["race"]["compared"]
     for metric in ("accuracy", "sensitivity"):
-        assert race[metric]["verdict"] == "gap" and race[metric]["widest"]["lowest"] == "Black"
+        assert race[metric]["verdict"] == "unfair" and race[metric]["widest"]["lowest"] == "Black"
     assert audited(folder)["test"]["groupings"]["sex"]["compared"]["sensitivity"]["verdict"] == "cannot_conclude"
 
 
@@ -210,9 +214,9 @@ def test_a_small_group_is_undecidable_and_its_count_nowhere(stage, folder):
 def test_many_notes_of_few_patients_are_a_small_group(stage, folder):
     write(folder, halves)
     shard = random_shard(120, patients=8)
-    write_predictions(folder / "data/predictions.parquet", [
-        row for name in ("validation", "test") for row in prediction_rows(shard, name, "model")
-    ])  # fmt: skip
+    for model, file in (("model", "predictions"), ("calibrated", "calibrated")):
+        rows = [row for name in ("validation", "test") for row in prediction_rows(shard, name, model)]
+        write_predictions(folder / f"data/{file}.parquet", rows)
     for name in ("validation", "test"):
         write_shard(
             folder / f"data/split/{name}.parquet",
@@ -251,12 +255,13 @@ def test_a_column_without_values_and_a_column_of_one_group(stage, folder):
 
 def test_a_group_of_one_and_a_shard_of_one_class(stage, folder):
     write(folder, lambda row: {"sex": "F" if row else "X", "race": "White" if row % 2 else "Black"})
-    rows = [
-        {**row, "labels": [CLASSES[0]]}
-        for number, name in enumerate(("validation", "test"))
-        for row in prediction_rows(random_shard(120, seed=number), name, "model")
-    ]
-    write_predictions(folder / "data/predictions.parquet", rows)
+    for model, file in (("model", "predictions"), ("calibrated", "calibrated")):
+        rows = [
+            {**row, "labels": [CLASSES[0]]}
+            for number, name in enumerate(("validation", "test"))
+            for row in prediction_rows(random_shard(120, seed=number), name, model)
+        ]
+        write_predictions(folder / f"data/{file}.parquet", rows)
     assert stage("audit_fairness", FAST) == (0, "")
     assert audited(folder)["test"]["groupings"]["sex"]["by_group"]["X"]["verdict"] == "undecidable"
 
@@ -278,6 +283,13 @@ def test_same_bytes_and_no_ids(stage, folder):
     assert "n000" not in files[0].read_text() and b"Software" not in files[1].read_bytes()
 
 
+def other_notes(data):
+    rows = [{**row, "note_id": f"{row['note_id']}{'x' * (row['note_id'] == 'test-n00000')}"}
+            for number, name in enumerate(("validation", "test"))
+            for row in prediction_rows(random_shard(120, seed=number), name, "calibrated")]  # fmt: skip
+    write_predictions(data / "calibrated.parquet", rows)
+
+
 @pytest.mark.parametrize(
     "breaks, params, says",
     [
@@ -290,6 +302,11 @@ def test_same_bytes_and_no_ids(stage, folder):
         (lambda data: None, {"groups": []}, "audit_fairness.groups is []"),
         (lambda data: None, {"min_count": 0}, "audit_fairness.min_count is 0"),
         (lambda data: None, {"margin": 0.1}, "audit_fairness.margin is no known param"),
+        (lambda data: None, {"margins": {"accuracy": 0}}, "audit_fairness.margins.accuracy is 0"),
+        (lambda data: None, {"margins": {"npv": 0.1}}, "audit_fairness.margins.npv is no known param"),
+        (lambda data: None, {"scan_depth": 9}, "audit_fairness.scan_depth is 9"),
+        (lambda data: (data / "calibrated.parquet").unlink(), {}, "calibrated.parquet does not exist"),
+        (other_notes, {}, "2 notes are in one table and not in the other"),
     ],
 )  # fmt: skip
 def test_bad_input_ends_with_one_line(stage, folder, breaks, params, says):

@@ -348,6 +348,7 @@ def test_the_fairness_audit_takes_imputed_for_missing(stage, folder):
     for given, imputed in ((nulled, None), (groups, guessed)):
         rows = [row for name in ("validation", "test") for row in prediction_rows(shard, name, "model")]
         write_predictions(folder / "data/predictions.parquet", rows)
+        write_predictions(folder / "data/calibrated.parquet", [row | {"model": "calibrated"} for row in rows])
         for name in ("validation", "test"):
             path = folder / f"data/split/{name}.parquet"
             write_shard(path, [row for row in rows if row["shard"] == name], given)

@@ -135,6 +135,8 @@ def write_inputs(folder: Path) -> None:
             for note in rows(30, seed=seed)
         ]
     write_predictions(folder / "data/predictions.parquet", predicted, classes=CLASSES)
+    calibrated = [row | {"model": "calibrated"} for row in predicted]
+    write_predictions(folder / "data/calibrated.parquet", calibrated, classes=CLASSES)
 
 
 READ = [

@@ -271,7 +271,7 @@ def test_the_committed_run_finds_what_was_planted():
     group = default_params()["synthesize"]["poorer_group"]
     assert insurance["by_group"][group]["n"] >= 60
     found = insurance["compared"]["sensitivity"]
-    assert found["verdict"] == "gap" and found["clearest"]["lowest"] == group
+    assert found["verdict"] == "unfair" and found["clearest"]["lowest"] == group
     planted = read_json(ROOT / "metrics/synthesize.json")["bayes"]
     assert planted["sensitivity"]["gap"] >= 0.25
     test = read_json(ROOT / "metrics/evaluate.json")["test"]

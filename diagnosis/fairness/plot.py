@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from diagnosis.files import written_aside
 
 METRIC = "sensitivity"
-INK, GREY, RED = "#1f3b57", "#8a8f98", "#b3261e"
+INK, GREY, RED, GREEN = "#1f3b57", "#8a8f98", "#b3261e", "#2e6b3f"
 
 
 def forest(path: Path, audited: dict, shard: str, min_count: int) -> None:
@@ -33,11 +33,12 @@ def draw(axes, rows: list[tuple[str, str | None]], columns: dict, min_count: int
     labels = []
     for y, (name, group) in enumerate(rows):
         compared = columns[name]["compared"][METRIC]
-        gap = compared["clearest"] if compared["verdict"] == "gap" else {}
+        gap = compared["clearest"] if compared["verdict"] == "unfair" else {}
         if group is None:
             labels.append(name.replace("_", " "))
-            verdict = f"gap: {gap['lowest']} under {gap['highest']}" if gap else "cannot conclude"
-            axes.text(1.02, y, verdict, va="center", fontsize=8, color=RED if gap else GREY, weight="bold")
+            verdict = f"unfair: {gap['lowest']} under {gap['highest']}" if gap else compared["verdict"].replace("_", " ")
+            colour = {"unfair": RED, "fair_within_margin": GREEN}.get(compared["verdict"], GREY)
+            axes.text(1.02, y, verdict, va="center", fontsize=8, color=colour, weight="bold")
             continue
         labels.append(f"{group}  ")
         found = columns[name]["by_group"][group]

@@ -126,8 +126,9 @@ def allowed(profile: str, text: str, span: Span, years: list[int]) -> str | None
 class Surrogates:
     """Replacements, all derived from (key, patient, kind, normalised value): neither order nor shard plays a part."""
 
-    def __init__(self, key: Key, max_date_shift_days: int, profile: str = "shifted"):
-        self._key, self._max_days, self._profile = key, max_date_shift_days, profile
+    def __init__(self, key: Key, max_date_shift_days: int, profile: str = "shifted", origin: str | None = None):
+        """`origin`, of LOCALES: names become names of there, wherever they come from; None: of where they come from."""
+        self._key, self._max_days, self._profile, self._origin = key, max_date_shift_days, profile, origin
         self._avoid, self._genders = frozenset(), {}
 
     def offset(self, patient: str) -> int:
@@ -193,8 +194,8 @@ class Surrogates:
             return self._scrambled(word, kind, plain, patient)
         if "-" in word:
             return "-".join(self._name(part, patient, kind) if part else "" for part in word.split("-"))
-        place = ("en_US", "last") if kind == "PLACE" else _list(plain, self._genders.get(plain))
-        names = _names()[place]
+        locale, role = ("en_US", "last") if kind == "PLACE" else _list(plain, self._genders.get(plain))
+        names = _names()[locale if kind == "PLACE" else self._origin or locale, role]
         for attempt in range(MAX_ATTEMPTS):
             chosen = names[self._key.number(patient, kind, plain, attempt) % len(names)]
             if chosen.lower() != plain and chosen.lower() not in self._avoid:

@@ -203,9 +203,10 @@ def _hits(text: str):
             yield match.start(), has.end(), "family", "behind"
 
 
-def assertions(text: str, spans: Iterable[tuple[int, int]]) -> list[frozenset[str]]:
-    """The kinds (of `KINDS`) of each span of a normalised text: those of the scopes that it overlaps."""
-    found = scopes(text)
+def assertions(text: str, spans: Iterable[tuple[int, int]], *, headings: bool = False) -> list[frozenset[str]]:
+    """The kinds (of `KINDS`) of each span of a normalised text: those of the scopes that it overlaps; with `headings` those of
+    `note_scopes`."""
+    found = note_scopes(text) if headings else scopes(text)
     return [
         frozenset(
             scope.kind

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from diagnosis.errors import UserError
-from diagnosis.training.model import output_layer
+from diagnosis.training.model import of_notes, output_layer
 
 SMOTE = ("smote", "borderline_smote")
 NEIGHBOURS = 5  # Chawla et al. 2002
@@ -85,14 +85,6 @@ def embed(model, dataset: Dataset, collator) -> np.ndarray:
     hook.remove()
     model.train(training)
     return result
-
-
-def of_notes(inputs: torch.Tensor, batch: dict) -> torch.Tensor:
-    """(notes, width) of the last layer's input: as it is, or of a decoder, which has one a token, that of the last token."""
-    if inputs.dim() == 2:
-        return inputs
-    last = batch["attention_mask"].sum(dim=1) - 1
-    return inputs[torch.arange(len(inputs), device=inputs.device), last]
 
 
 def mixed(embeddings: np.ndarray, targets: np.ndarray, resampling: dict) -> tuple[np.ndarray, np.ndarray]:

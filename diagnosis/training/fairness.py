@@ -18,8 +18,8 @@ from transformers import TrainerCallback
 
 from diagnosis.errors import UserError
 from diagnosis.notes import open_notes, read_stated
-from diagnosis.training.embeddings import SMOTE, of_notes
-from diagnosis.training.model import output_layer
+from diagnosis.training.embeddings import SMOTE
+from diagnosis.training.model import of_notes, output_layer
 
 HIDDEN = 64  # of the adversary
 STATE = "fairness.safetensors"  # in a checkpoint

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from torch import float32, nn, tensor
+from torch import Tensor, arange, float32, nn, tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from diagnosis.errors import UserError
@@ -118,6 +118,14 @@ def output_layer(model) -> nn.Linear | None:
     """The last linear layer, which makes the logits, or None where the model has no such layer."""
     outputs = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == model.config.num_labels]
     return outputs[-1] if outputs else None
+
+
+def of_notes(inputs: Tensor, batch: dict) -> Tensor:
+    """(notes, width) of the last layer's input: as it is, or of a decoder, which has one a token, that of the last token."""
+    if inputs.dim() == 2:
+        return inputs
+    last = batch["attention_mask"].sum(dim=1) - 1
+    return inputs[arange(len(inputs), device=inputs.device), last]
 
 
 def save_model(model, tokenizer, folder: Path, max_tokens: int, weights: dict | None = None) -> None:

@@ -1,0 +1,147 @@
+"""What counts over all notes, beside the model: terms by class, the concept bottleneck, rules."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from diagnosis.explain.classifier import Classifier
+from diagnosis.explain.concepts import (
+    apply_bottleneck,
+    common_findings,
+    findings,
+    fit_bottleneck,
+    fit_rules,
+    table,
+    top_terms,
+)
+from diagnosis.explain.gradients import integrated_gradients
+from diagnosis.notes import read_notes
+from diagnosis.scores.baselines import truth
+from diagnosis.scores.bootstrap import interval, patient_weights
+from diagnosis.scores.metrics import Scorer
+from diagnosis.scores.shards import Predictions, Shard, patient_numbers
+from diagnosis.text.concepts import Concepts
+
+AT_ONCE = 64  # notes
+SCORES = ("accuracy", "macro_f1")
+
+
+class Found(NamedTuple):
+    """A shard's findings, one entry a note."""
+
+    note_ids: list[str]
+    patients: np.ndarray
+    labels: list[list[str]]
+    findings: list[set[str]]
+
+    def of(self, note_ids) -> list[set[str]]:
+        by_id = dict(zip(self.note_ids, self.findings, strict=True))
+        return [by_id[note_id] for note_id in note_ids]
+
+
+def findings_by_shard(concepts: Concepts, split: Path, names: list[str]) -> dict[str, Found]:
+    """The findings of the notes of these shards; both texts of a pair count."""
+    result = {}
+    for name in names:
+        notes = []
+        for batch in read_notes(split / f"{name}.parquet", ["note_id", "patient_id", "labels", "text", "text_pair"]):
+            for note in batch:
+                text = "\n".join(filter(None, (note["text"], note["text_pair"])))
+                notes.append((note["note_id"], note["patient_id"], note["labels"], findings(concepts, text)))
+        ids, patients, labels, found = zip(*notes, strict=True) if notes else ((), (), (), ())
+        result[name] = Found(list(ids), owners(patients), list(labels), list(found))
+    return result
+
+
+def owners(patient_ids) -> np.ndarray:
+    return patient_numbers(pd.Series(patient_ids, dtype=object)) if len(patient_ids) else np.zeros(0, np.int64)
+
+
+def terms_by_class(
+    classifier: Classifier, shard: Shard, rows: list[int], texts: dict, min_count: int, progress
+) -> dict[str, list]:
+    """The top terms of each class that is the likeliest of some of these notes, by one-step integrated gradients: the gradient
+    half-way, which costs a fraction and orders most words alike."""
+
+    def notes():
+        for start in range(0, len(rows), AT_ONCE):
+            part = rows[start : start + AT_ONCE]
+            read = [classifier.read(shard.note_ids[row], *texts[shard.note_ids[row]]) for row in part]
+            labels = [int(shard.probabilities[row].argmax()) for row in part]
+            found = integrated_gradients(classifier, read, [[label] for label in labels], steps=1)
+            progress(len(part))
+            for row, note, label, (scores,) in zip(part, read, labels, found, strict=True):
+                words = [texts[note.note_id][text][start:end] for text, start, end in note.spans]
+                yield classifier.card["classes"][label], shard.patients[row], words, scores
+
+    return top_terms(notes(), min_count)
+
+
+def scored_bottleneck(found: dict[str, Found], shard: Shard, name: str, card: dict, params) -> tuple[dict, dict]:
+    """The concept bottleneck fitted on train, and its scores on the shard beside the model's, with the paired difference."""
+    train, classes = found["train"], card["classes"]
+    names = common_findings(train.findings, train.patients, params.min_count)
+    options = {"C": params.C, "max_iter": params.max_iter}
+    inputs = table(train.findings, names)
+    bottleneck = fit_bottleneck(inputs, truth(train.labels, classes), names, classes, shard.single, **options)
+    said = apply_bottleneck(bottleneck, found[name].of(shard.note_ids))
+    compared = compare(shard, said, params.bootstrap_samples, params.seed)
+    return bottleneck, {"findings": len(names), **compared}
+
+
+def compare(shard: Shard, probabilities: np.ndarray, samples: int, seed: int) -> dict:
+    """SCORES of other probabilities for a shard's notes, of the model's own, and the difference."""
+    scorers = Scorer(replace(shard, probabilities=probabilities)), Scorer(shard)
+    values = [scorer.headline(scorer.ones) for scorer in scorers]
+    draws = []
+    for weights in patient_weights(int(shard.patients.max()) + 1, samples, seed):
+        draws.append([[scorer.headline(weights)[score] for score in SCORES] for scorer in scorers])
+    draws = np.concatenate(draws, axis=2)  # (scorers, scores, samples)
+    result = {}
+    for place, score in enumerate(SCORES):
+        own, model = (float(value[score][0]) for value in values)
+        result[score] = {
+            "concept_bottleneck": {"value": own, **interval(draws[0, place])},
+            "model": {"value": model, **interval(draws[1, place])},
+            "over_model": {"value": own - model, **interval(draws[0, place] - draws[1, place])},
+        }
+    return result
+
+
+def imitated(
+    found: dict[str, Found], predictions: Predictions, shard: Shard, name: str, params
+) -> tuple[str | None, dict]:
+    """Rules fitted to the model's decisions on the calibration shard, and how often they decide as the model does on the shard;
+    beside them, always what the model decides most."""
+    calibration = found["calibration"]
+    names = common_findings(calibration.findings, calibration.patients, params.min_count)
+    if not names or not predictions.has("calibration"):
+        return None, {"available": False, "reason": "no finding is in enough patients of the calibration shard"}
+    learned = predictions.shard("calibration", "model")
+    decide, text = fit_rules(
+        table(calibration.of(learned.note_ids), names),
+        learned.decided,
+        names,
+        predictions.classes,
+        learned.single,
+        max_depth=params.rule_depth,
+        min_samples_leaf=params.min_count,
+        random_state=params.seed,
+    )
+    decided, counts = np.unique(learned.decided, axis=0, return_counts=True)
+    said = {
+        "fidelity": decide(table(found[name].of(shard.note_ids), names)),
+        "most_decided": np.broadcast_to(decided[counts.argmax()], shard.decided.shape),
+    }
+    result = {"available": True, "fitted_on": "calibration", "notes": len(learned.note_ids), "findings": len(names)}
+    for key, own in said.items():
+        same = (own == shard.decided).all(axis=1).astype(float)
+        draws = [
+            same @ weights[shard.patients] / weights[shard.patients].sum(axis=0)
+            for weights in patient_weights(int(shard.patients.max()) + 1, params.bootstrap_samples, params.seed)
+        ]
+        result[key] = {"value": float(same.mean()), **interval(np.concatenate(draws))}
+    return text, result
