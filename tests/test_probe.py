@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, default_params, merged
+from safetensors.torch import load_file, save_file
 from scipy.stats import beta
 from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
@@ -486,8 +487,9 @@ def test_notes_of_one_class_and_of_few_patients(probe, folder, tiny_model):
         ("classes", {}, "states other classes than"),
         ("empty", {}, "test.parquet has no notes"),
         ("model", {}, "models/finetuned does not exist"),
+        ("nan", {}, "gives logits that are no numbers"),
     ],
-    ids=["strange_class", "not_a_swap", "margin", "classes", "empty", "model"],
+    ids=["strange_class", "not_a_swap", "margin", "classes", "empty", "model", "nan"],
 )
 def test_bad_input_ends_with_one_line_and_nothing_written(probe, folder, tiny_model, spoil, changes, says):
     write_inputs(folder, tiny_model, notes=12)
@@ -497,6 +499,10 @@ def test_bad_input_ends_with_one_line_and_nothing_written(probe, folder, tiny_mo
         write_table(folder / "data/split/test.parquet", [], metadata())
     elif spoil == "model":
         (folder / "models/finetuned").rename(folder / "models/gone")
+    elif spoil == "nan":
+        weights = load_file(folder / "models/finetuned/model.safetensors")
+        weights["classifier.bias"][0] = float("nan")
+        save_file(weights, folder / "models/finetuned/model.safetensors", metadata={"format": "pt"})
     code, error = probe(changes)
     assert code == 1 and says in error and "\n" not in error.strip()
     assert not Path("metrics/probe.json").exists() and not Path("plots/probe.png").exists()
