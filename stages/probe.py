@@ -108,35 +108,27 @@ def main():
     said = read_by_model(model, tokenizer, card, parts, params.batch_size)
 
     # ---- what the model said of them
+    settings = {"single": single, "min_count": params.min_count}
     sampling = {"samples": params.bootstrap_samples, "seed": params.seed}
     probes = {}
     for name, of in made.items():
         before, after = said["notes"].probabilities[np.searchsorted(used, of.rows)], said[name].probabilities
-        own, small = [notes[row] for row in of.rows], {"single": single, "min_count": params.min_count}
-        patients = numbered([note["patient_id"] for note in own])
         if name == CONTROL:
             probes[name] = control(before, after, single)
             continue
-        probes[name] = scored(
-            before,
-            after,
-            patients,
-            **small,
-            expected=of.expected,
-            sign=DIRECTIONS.get(name, 0),
-            margins=(params.margin, params.move_margin),
-            sampling=sampling,
-        )
-        if "n" not in probes[name]:
-            continue
-        rest = of.looked_at - len(own)  # notes that it does not apply to: a few of them are not told
-        probes[name]["looked_at"] = None if 0 < rest < params.min_count else of.looked_at
-        probes[name]["by_class"] = by_group(before, after, truth(own, classes), patients, classes, **small)
-        if name == "name_swap":
-            origins = [[origin_of(randomness(params.seed, name, note))] for note in own]
-            probes[name]["by_origin"] = by_group(
-                before, after, np.array(origins) == ORIGINS, patients, ORIGINS, **small
-            )
+        own = [notes[row] for row in of.rows]
+        patients, sign = numbered([note["patient_id"] for note in own]), DIRECTIONS.get(name, 0)
+        margins = (params.margin, params.move_margin)
+        found = scored(before, after, patients, of.expected, sign, margins, sampling, **settings)
+        if "n" in found:
+            rest = of.looked_at - len(own)  # notes that it does not apply to: a few of them are not told
+            found["looked_at"] = None if 0 < rest < params.min_count else of.looked_at
+            groups = {"by_class": (truth(own, classes), classes)}
+            if name == "name_swap":
+                origins = [[origin_of(randomness(params.seed, name, note))] for note in own]
+                groups["by_origin"] = (np.array(origins) == ORIGINS, ORIGINS)
+            found |= {key: by_group(before, after, patients, *group, **settings) for key, group in groups.items()}
+        probes[name] = found
     patients = numbered([note["patient_id"] for note in shown])
     enough = len(np.unique(patients)) >= params.min_count
     domain = judged(

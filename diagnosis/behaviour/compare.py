@@ -1,5 +1,7 @@
 """How far predictions move between a note and its perturbed copy, with intervals over patients, and what follows from it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -58,11 +60,13 @@ def direction(move: dict, margin: float) -> str:
 
 
 def by_group(
-    flipped: np.ndarray,
-    distance: np.ndarray,
-    member: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
     patients: np.ndarray,
-    names: list[str],
+    member: np.ndarray,
+    names: Sequence[str],
+    *,
+    single: bool,
     min_count: int,
 ) -> dict:
     """Flips and distance of the notes in each group, `member` (n, groups) bool; of groups of few patients, or from whose size such a
@@ -96,13 +100,13 @@ def scored(
     before: np.ndarray,
     after: np.ndarray,
     patients: np.ndarray,
-    *,
-    single: bool,
     expected: list[list[int]],
     sign: int,
     margins: tuple[float, float],
-    min_count: int,
     sampling: dict,
+    *,
+    single: bool,
+    min_count: int,
 ) -> dict:
     """What metrics/probe.json says of one probe, from probabilities (n, classes) before and after it.
 

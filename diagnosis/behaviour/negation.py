@@ -88,6 +88,7 @@ ARTICLES = frozenset("a an the some any".split())
 DEGREES = frozenset(f"{LATERALITY} {POLARITY}".split())
 BEFORE = re.compile(r"(?:(?<=\s)|(?<=^)|(?<=[(:]))([^\W\d_]+) $")
 JOINT = re.compile(r",? (?:and|or) |, (?=\w)")
+POSITIVE = re.compile(r"\b(positive) for $", re.IGNORECASE)
 ENDS = re.compile(r"[.;:\n]")
 
 
@@ -118,11 +119,12 @@ def _denied(text: str, mention: Mention) -> list[tuple[int, int, str]]:
     capital = text[start].isupper() and not (len(written) > 1 and written[1].isupper())
     opens = capital or not text[:start].rstrip(" ") or text[:start].rstrip(" ")[-1] in ".\n:"
     written = written[0].lower() + written[1:] if capital else written
-    changes = [(start, end, ("No " if opens and text != text.lower() else "no ") + written)]
     stop = ENDS.search(text, end)
-    if joint := JOINT.search(text, end, stop.start() if stop else len(text)):
-        changes.append((*joint.span(), " but "))
-    return changes
+    joint = JOINT.search(text, end, stop.start() if stop else len(text))
+    if not joint and (positive := POSITIVE.search(text, max(0, start - 14), start)):
+        return [(*positive.span(1), "Negative" if positive[1].istitle() else "negative")]
+    changes = [(start, end, ("No " if opens and text != text.lower() else "no ") + written)]
+    return [*changes, (*joint.span(), " but ")] if joint else changes
 
 
 def _belongs(word: str) -> bool:

@@ -6,6 +6,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import torch
 
+from diagnosis.errors import UserError
 from diagnosis.training.inference import corrected, note_logits, to_probabilities
 from diagnosis.training.model import of_notes, output_layer
 from diagnosis.training.windows import LongNotes, tokenise_notes
@@ -50,7 +51,8 @@ class WithEmbedding:
 def outputs(model, tokenizer, card: dict, texts: list[str], pairs: list, *, batch_size: int, bar) -> Outputs:
     """The model's outputs for each text (with its pair where the card says so), in order; `bar` is a tqdm bar.
 
-    Texts with the same tokens get the same numbers to the last bit: alone in another batch, rounding would differ.
+    Texts with the same tokens get the same numbers to the last bit: alone in another batch, rounding would differ. Raises UserError
+    where a number is not finite.
     """
     long_notes, pairs = LongNotes.of(card), pairs if card["text_pair"] else None
     tokens = tokenise_notes(tokenizer, texts, pairs, card["max_tokens"], long_notes.mode)
@@ -75,6 +77,10 @@ def outputs(model, tokenizer, card: dict, texts: list[str], pairs: list, *, batc
     )[place]
     if layer is not None:
         reader.remove()
+    if not np.isfinite(found).all():
+        raise UserError(
+            "models/finetuned gives logits that are no numbers: train it anew, with a lower finetune.learning_rate"
+        )
     classes = len(card["classes"])
     logits = corrected(found[:, :classes], card["train_prior"], card["balanced_prior"], card["task"])
     return Outputs(logits, to_probabilities(logits, card["task"]), None if layer is None else found[:, classes:])

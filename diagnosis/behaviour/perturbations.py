@@ -10,7 +10,6 @@ from random import Random
 from diagnosis.augment import section_shuffle
 from diagnosis.augment.phrases import boundaries, in_case_of, spliced
 from diagnosis.augment.protected import HEADING
-from diagnosis.augment.surface import AGE
 from diagnosis.phi.detector import find
 from diagnosis.phi.keys import Key
 from diagnosis.phi.surrogates import Surrogates
@@ -39,7 +38,7 @@ LETTERS = {"M": "F", "F": "M", "m": "f", "f": "m"}
 SEX_WORD = re.compile(boundaries("|".join([*OTHER_SEX, "her"])), re.IGNORECASE)
 # "77 y/o F", "77M", and no "98.6 F": what follows a bare number may be a unit, so it stands close, and 95F is warm.
 SEX_LETTER = re.compile(
-    r"(?:(?i:\b(?:sex|gender)) ?: ?|(?<![\w.])\d{1,3} ?(?i:y/?o|yrs?|years?[ -]old) ?|(?<![\w.])(?:[1-8]?\d|9[0-4]))([MFmf])(?![\w/.'-])"
+    r"(?:(?i:\b(?:sex|gender)) ?: ?|(?<![\w.])\d{1,3} ?(?i:y/?o|yrs?|years?[ -]old) ?|(?<![\w.])(?:[1-8]?\d|9[0-4]))([MFmf])(?![\w/'-]|\.\w)"
 )
 # "Her" is "him" before these and at the end of a clause ("told her to rest", "examined her."), else "his".
 OBJECT = re.compile(
@@ -74,6 +73,7 @@ def sex_swap(text: str, rng: Random, patient: str) -> str | None:
 
 # ---------------------------------------------------------------- age
 
+AGE = re.compile(r"(?<![\w.])(\d{1,3})(?=[ -]?(?:y/?o|years?[ -](?:old|of age))\b)", re.IGNORECASE)
 YEARS, ADULT, MIDDLE, OLDEST = 30, 18, 50, 89  # ages move by YEARS, towards the middle and past it
 
 
