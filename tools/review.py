@@ -121,7 +121,7 @@ def markdown(result: dict) -> str:
     ]
     for who, truths in result["against_clinicians"].items():
         for by, row in truths.items():
-            for metric in DECISIONS if row else ():
+            for metric in DECISIONS[:4] if row else ():
                 cells = " | ".join(between(row[metric][side]) for side in ("model", "clinician", "difference"))
                 lines.append(f"| {who} | {by} | {row['n']} | {metric} | {cells} |")
     return "\n".join(lines)

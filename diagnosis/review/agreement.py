@@ -152,25 +152,43 @@ def weights(shard: Shard, strata: np.ndarray, rows: np.ndarray, samples: int, se
     return np.hstack(parts)
 
 
-def scored(side: Shard, weight: np.ndarray, metrics) -> dict[str, np.ndarray]:
-    """(1 + samples,) of each metric for cases under their weights."""
+def scored(side: Shard, of_case: np.ndarray, weight: np.ndarray, metrics, rng: np.random.Generator) -> dict:
+    """(1 + samples,) of each metric for cases, of these strata, under their weights."""
     values = Scorer(replace(side, patients=np.arange(len(weight)))).headline(weight)
-    return {metric: values[metric] for metric in metrics}
+    return {metric: values[metric] for metric in metrics} | {"accuracy": share(side.correct, of_case, weight, rng)}
+
+
+def share(flags: np.ndarray, of_case: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(1 + samples,): the flagged share of the shard's notes, plainly first and then by draw.
+
+    Each stratum's draws have half a flagged and half an unflagged case put to them (Jeffreys' prior; Brown, Cai and DasGupta 2001):
+    none flagged of twenty read does not mean none of the hundred that were not.
+    """
+    total = 0
+    for name in np.unique(of_case):
+        these = of_case == name
+        size = weight[these].sum(axis=0)
+        cases = these.sum() * (flags[these].astype(float) @ weight[these] / size)
+        flagged, other = rng.standard_gamma(0.5, (2, len(size)))
+        flagged[0] = other[0] = 0  # the plain value
+        total = total + size * (cases + flagged) / (these.sum() + flagged + other)
+    return total / weight.sum(axis=0)
 
 
 def estimate(metric: str, values: np.ndarray) -> dict:
-    return {"value": float(values[0]), **interval_of(metric, float(values[0]), values[1:])}
-
-
-def share(flags: np.ndarray, weight: np.ndarray) -> dict:
-    return estimate("share", flags.astype(float) @ weight / weight.sum(axis=0))
+    """Value and 95 % interval; widened to the value, for the draws' prior keeps them from 0 and 1."""
+    value = float(values[0])
+    result = {"value": value, **interval_of(metric, value, values[1:])}
+    if result["low"] is not None:
+        result |= {"low": min(result["low"], value), "high": max(result["high"], value)}
+    return result
 
 
 def reviewed(
     shard: Shard, strata: np.ndarray, chosen: np.ndarray, reviewers: dict[str, Answers], samples: int, seed: int
 ) -> dict:
     """All of it: a shard as the model scored it, the notes' strata, (n,) bool which are cases, and the reviewers' answers."""
-    cases, where = part_of(shard, chosen), np.flatnonzero(chosen)
+    cases, where, rng = part_of(shard, chosen), np.flatnonzero(chosen), np.random.default_rng([seed, 2])
     right, found, accepted = corrected(cases, list(reviewers.values()))
     decided = found | accepted
     result = {
@@ -196,24 +214,30 @@ def reviewed(
     if decided.any():
         truth, weight = part_of(right, decided), weights(shard, strata, where[decided], samples, seed)
         wrong = (right.truth != cases.truth).any(axis=1) | (right.unknown != cases.unknown)
-        values = scored(truth, weight, METRICS)
+        of_case = strata[where[decided]]
+        values = scored(truth, of_case, weight, METRICS, rng)
         result["corrected"] |= {
             "record_wrong": int(wrong[decided].sum()),
-            "record_accuracy": share(~wrong[decided], weight),
+            "record_accuracy": estimate("accuracy", share(~wrong[decided], of_case, weight, rng)),
             "model": {metric: estimate(metric, values[metric]) for metric in METRICS},
         }
         rated = np.column_stack([each.severity[decided] for each in reviewers.values()])
-        result["severity"] = severity(~truth.correct, rated, weight)
+        result["severity"] = severity(~truth.correct, rated, of_case, weight, rng)
     for name, own in reviewers.items():
+        result["against_clinicians"][name] = {}
         others = [each for other, each in reviewers.items() if other != name]
-        result["against_clinicians"][name] = {
-            by: against(own, truth, rows, weights(shard, strata, where[rows], samples, seed)) if rows.any() else None
-            for by, (truth, rows) in truths(cases, own, others).items()
-        }
+        for by, (truth, rows) in truths(cases, own, others).items():
+            found = None
+            if rows.any():
+                weight = weights(shard, strata, where[rows], samples, seed)
+                found = against(own, truth, rows, strata[where[rows]], weight, rng)
+            result["against_clinicians"][name][by] = found
     return result
 
 
-def severity(wrong: np.ndarray, rated: np.ndarray, weight: np.ndarray) -> dict:
+def severity(
+    wrong: np.ndarray, rated: np.ndarray, of_case: np.ndarray, weight: np.ndarray, rng: np.random.Generator
+) -> dict:
     """By severity, the cases that the model has wrong by the right diagnosis, and their estimated share of the shard's notes.
 
     rated: (n, reviewers), -1 where blank. A case's severity is the median of its ratings, the higher of two middle ones;
@@ -223,11 +247,11 @@ def severity(wrong: np.ndarray, rated: np.ndarray, weight: np.ndarray) -> dict:
     ordered = np.sort(np.where(rated < 0, SEVERITIES, rated), axis=1)  # blanks last
     middle = np.take_along_axis(ordered, np.minimum(count // 2, rated.shape[1] - 1)[:, None], axis=1)[:, 0]
     level = np.where(count > 0, middle, SEVERITIES)
-    names = [*map(str, range(SEVERITIES)), "unrated"]
-    return {
-        name: {"cases": int((wrong & (level == value)).sum()), "share": share(wrong & (level == value), weight)}
-        for value, name in enumerate(names)
-    }
+    result = {}
+    for value, name in enumerate([*map(str, range(SEVERITIES)), "unrated"]):
+        these = wrong & (level == value)
+        result[name] = {"cases": int(these.sum()), "share": estimate("share", share(these, of_case, weight, rng))}
+    return result
 
 
 def truths(cases: Shard, own: Answers, others: list[Answers]) -> dict[str, tuple[Shard, np.ndarray]]:
@@ -244,13 +268,10 @@ def truths(cases: Shard, own: Answers, others: list[Answers]) -> dict[str, tuple
     }
 
 
-def against(own: Answers, truth: Shard, rows: np.ndarray, weight: np.ndarray) -> dict:
+def against(own: Answers, truth: Shard, rows: np.ndarray, of_case: np.ndarray, weight: np.ndarray, rng) -> dict:
     """The model's and a clinician's scores by one truth, and model minus clinician on the same draws."""
-    clinician = replace(truth, probabilities=own.diagnosis.astype(float))
-    values = {
-        "model": scored(part_of(truth, rows), weight, DECISIONS),
-        "clinician": scored(part_of(clinician, rows), weight, DECISIONS),
-    }
+    sides = {"model": truth, "clinician": replace(truth, probabilities=own.diagnosis.astype(float))}
+    values = {who: scored(part_of(side, rows), of_case, weight, DECISIONS, rng) for who, side in sides.items()}
     return {"n": int(rows.sum())} | {
         metric: {who: estimate(metric, of[metric]) for who, of in values.items()}
         | {"difference": estimate(metric, values["model"][metric] - values["clinician"][metric])}
