@@ -18,17 +18,12 @@ from diagnosis.scores.bootstrap import interval, interval_of, patient_weights
 from diagnosis.scores.metrics import METRICS, Scorer
 from diagnosis.scores.shards import Shard
 
-DECISIONS = (
-    "accuracy",
-    "macro_f1",
-    "sensitivity",
-    "specificity",
-    "ppv",
-    "npv",
-)  # metrics of a clinician too, who gives no probability
+# A clinician gives no probability, so is scored by decisions alone.
+DECISIONS = ("accuracy", "macro_f1", "sensitivity", "specificity", "ppv", "npv")
 
 
 def part_of(shard: Shard, rows: np.ndarray) -> Shard:
+    """The notes of a shard at `rows`, patients numbered as in the whole."""
     arrays = ("note_ids", "patients", "truth", "probabilities", "unknown")
     return replace(shard, **{name: getattr(shard, name)[rows] for name in arrays})
 
