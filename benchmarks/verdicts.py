@@ -1,6 +1,6 @@
 """How often `python -m tools.compare` gives a false verdict, and how often it can give a true one.
 
-    python -m benchmarks.verdicts    # about five minutes on one core; the table of docs/evaluate.md
+    python -m benchmarks.verdicts    # about four minutes on one core; the table of docs/evaluate.md
 
 Invented pairs of models that err together as well as apart, 12 classes, the commonest 10 times the rarest, patients of one to three
 notes. `equal`: two models of one quality, so better and inferior are false. `at the margin`: the new model is worse by exactly the margin of each
