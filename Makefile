@@ -18,6 +18,7 @@ real: .venv/installed    ## the pipeline on real notes (DIAGNOSIS_DATA, else ../
 
 bench: real              ## and the side-by-side measurements of the docs (minutes each)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.intervals
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.verdicts
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.first_step
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.methods
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.training

@@ -105,8 +105,8 @@ def test_params_section_is_declared_and_complete(name):
     assert sections == {param.split(".")[0] for param in params}
 
 
-def test_every_params_section_belongs_to_a_stage():
-    assert set(default_params()) == set(STAGES)
+def test_every_params_section_belongs_to_a_stage_or_tool():
+    assert set(STAGES) <= set(default_params()) <= {*STAGES, *TOOLS}
 
 
 def test_every_script_is_a_stage():
