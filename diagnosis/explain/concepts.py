@@ -139,6 +139,7 @@ def fit_rules(inputs: np.ndarray, decided: np.ndarray, names: list[str], classes
     """
     target = decided.argmax(axis=1) if single else decided.astype(int)
     tree = DecisionTreeClassifier(**options).fit(inputs, target)
+    merge_alike(tree.tree_)
     own = [classes[number] for number in tree.classes_] if single else None
     text = export_text(tree, feature_names=names, class_names=own, max_depth=20)
 
@@ -147,6 +148,17 @@ def fit_rules(inputs: np.ndarray, decided: np.ndarray, names: list[str], classes
         return said[:, None] == np.arange(len(classes)) if single else said.reshape(len(new), -1) > 0
 
     return decide, text
+
+
+def merge_alike(tree) -> None:
+    """Make a leaf of each branching whose two leaves decide the same: it tells a reader nothing."""
+    left, right = tree.children_left, tree.children_right
+    for node in reversed(range(tree.node_count)):  # children come behind their parent
+        one, other = left[node], right[node]
+        if one >= 0 and left[one] < 0 and left[other] < 0:
+            decided = [tree.value[each].argmax(axis=1) for each in (one, other, node)]
+            if all(np.array_equal(decided[0], each) for each in decided[1:]):
+                left[node] = right[node] = -1
 
 
 # ---------------------------------------------------------------- words
