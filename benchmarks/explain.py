@@ -39,9 +39,9 @@ def main():
     notes = [note["text"] for note in next(read_notes(TEST, ["text"]))]
     lines = [re.search(r"Illness:\n([^.]*\.[^.]*\.)", note) for note in notes]
     kinds = {  # texts, evaluations a text, windows, whether a pipeline can read it
-        "a line": ([line[1] for line in lines if line][:40], 40, False, True),
-        "a note": (notes[:4], 40, False, True),
-        "12 notes joined": ([" ".join(notes[:12])], 200, True, False),
+        "a line": ([line[1] for line in lines if line][:12], 40, False, True),
+        "a note": (notes[:2], 40, False, True),
+        "20 notes joined": ([" ".join(notes[:20])], 60, True, False),
     }
     for kind, (texts, evaluations, windows, piped) in kinds.items():
         read = LongNotes("windows", "mean") if windows else LongNotes()

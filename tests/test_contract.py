@@ -157,6 +157,7 @@ ALLOWED = {
     "evaluate": {"sklearn"},
     "audit_fairness": {"sklearn", "fairlearn"},
     "audit_leakage": {"sklearn"},
+    "explain": {"torch", "transformers", "sklearn"},
     "publish": {"mlflow"},
 }
 

@@ -639,7 +639,8 @@ def test_the_stage(explained, options):
     assert metrics["methods"]["lime"]["stability"]["spearman"]["value"] <= 1
     assert len(metrics["agreement"]) == 15 and not metrics["not_available"]
     notes = {note["note_id"]: note for note in pq.read_table(f"data/split/{shard}.parquet").to_pylist()}
-    assert {row["chosen"] for row in table} == {"hash", "worst"} and len({row["note_id"] for row in table}) == 8
+    for chosen, count in {"hash": 6, "worst": 2}.items():
+        assert len({row["note_id"] for row in table if row["chosen"] in (chosen, "both")}) == count
     for row in table:
         texts = [notes[row["note_id"]]["text"], notes[row["note_id"]]["text_pair"]]
         cut = [texts[t][s:e] for t, s, e in zip(row["texts"], row["starts"], row["ends"], strict=True)]

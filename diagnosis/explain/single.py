@@ -67,7 +67,7 @@ def explain(
     again = attribute(classifier, notes, classes, sampled, seed=params.seed + 1, **options).scores
     whole = classifier.log_odds(notes, [np.ones((1, len(note.spans)), bool) for note in notes])
 
-    measured = [place for place, row in enumerate(rows) if chosen[row] == "hash"]
+    measured = [place for place, row in enumerate(rows) if chosen[row] != "worst"]
     orders = []
     for place in measured:
         rng = generator(params.seed, notes[place].note_id)
