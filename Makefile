@@ -31,6 +31,8 @@ bench: real              ## and the side-by-side measurements of the docs (minut
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.rebalance --groups
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.phi_model
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.privacy_utility
+	$(BIN)/python -m pip install --quiet -r requirements-explain.txt
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.explain
 
 ui: .venv/installed      ## the experiments in MLflow, http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"

@@ -84,7 +84,7 @@ def main():
     # ---- single notes: some by hash, on which the methods are compared, and the worst errors, for the report alone
     order = by_hash(shard, params.seed)
     chosen = dict.fromkeys(order[: params.notes], "hash")
-    chosen |= {row: "worst" for row in worst(shard, params.worst) if row not in chosen}
+    chosen |= {row: "both" if row in chosen else "worst" for row in worst(shard, params.worst)}
     term_rows = order[: params.term_notes]
     texts = read_texts(SPLIT / f"{name}.parquet", {shard.note_ids[row] for row in [*chosen, *term_rows]}, card)
     planted = planted_words(DEIDENTIFIED, ANNOTATIONS, params.annotation, texts)
@@ -102,7 +102,7 @@ def main():
             bar.update(len(part))
         check_same_model(explained, shard, PREDICTIONS)
         terms = terms_by_class(classifier, shard, term_rows, texts, params.min_count, bar.update)
-    measured = [each for each in explained if each.chosen == "hash"]
+    measured = [each for each in explained if each.chosen != "worst"]
     if not measured:
         raise UserError(
             f"{SPLIT}/{name}.parquet: none of the {params.notes} chosen notes has a word: raise explain.notes"

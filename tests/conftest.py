@@ -116,6 +116,7 @@ def tiny_params(model: Path) -> dict:
             "evaluate": {"bootstrap_samples": 50},
             "audit_fairness": {"bootstrap_samples": 50},
             "audit_leakage": {"bootstrap_samples": 50},
+            "explain": {"notes": 4, "worst": 1, "samples": 10, "term_notes": 4, "bootstrap_samples": 50, "threads": 1},
             "probe": {"notes": 12, "train_notes": 40, "bootstrap_samples": 50, "threads": 1},
         },
     )

@@ -158,6 +158,7 @@ ALLOWED = {
     "evaluate": {"sklearn"},
     "audit_fairness": {"sklearn", "fairlearn"},
     "audit_leakage": {"sklearn"},
+    "explain": {"torch", "transformers", "sklearn"},
     "probe": {"torch", "transformers", "sklearn"},
     "publish": {"mlflow"},
 }

@@ -37,11 +37,14 @@ def attention(classifier: Classifier, notes: list[Note]) -> list[tuple[np.ndarra
 def window_attention(classifier: Classifier, window) -> tuple[np.ndarray, np.ndarray]:
     found = classifier.model(**classifier.batch([window.ids], [window.types]), output_attentions=True)
     layers = getattr(found, "attentions", None) or ()
-    length = len(window.ids)
+    # Learned virtual tokens, where the model has some, stand in front and are no words.
+    virtual = getattr(getattr(classifier.model.base_model, "adapter", None), "tokens", 0)
+    length = virtual + len(window.ids)
     if not layers or any(layer is None or layer.shape[-2:] != (length, length) for layer in layers):
         raise UserError("the model gives no attention of each token to each")
     weights = torch.stack([layer[0].float() for layer in layers])  # (layers, heads, tokens, tokens)
-    return read_from(classifier, weights).cpu().numpy(), read_from(classifier, rollout(weights)).cpu().numpy()
+    both = (each[..., virtual:, virtual:] for each in (weights, rollout(weights)))
+    return tuple(read_from(classifier, each).cpu().numpy() for each in both)
 
 
 def rollout(weights: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier, export_text
+from sklearn.tree._tree import TREE_LEAF, TREE_UNDEFINED
 
 from diagnosis.errors import UserError
 from diagnosis.files import read_json
@@ -43,7 +44,10 @@ def common_findings(found: list[set[str]], patients: np.ndarray, min_count: int)
 
 def table(found: Iterable[set[str]], names: list[str]) -> np.ndarray:
     """(n, names) 0 or 1."""
-    return np.array([[name in own for name in names] for own in found], dtype=np.float64).reshape(-1, len(names))
+    found = list(found)
+    return np.array([[name in own for name in names] for own in found], dtype=np.float64).reshape(
+        len(found), len(names)
+    )
 
 
 # ---------------------------------------------------------------- a bottleneck
@@ -139,6 +143,7 @@ def fit_rules(inputs: np.ndarray, decided: np.ndarray, names: list[str], classes
     """
     target = decided.argmax(axis=1) if single else decided.astype(int)
     tree = DecisionTreeClassifier(**options).fit(inputs, target)
+    merge_alike(tree.tree_)
     own = [classes[number] for number in tree.classes_] if single else None
     text = export_text(tree, feature_names=names, class_names=own, max_depth=20)
 
@@ -147,6 +152,18 @@ def fit_rules(inputs: np.ndarray, decided: np.ndarray, names: list[str], classes
         return said[:, None] == np.arange(len(classes)) if single else said.reshape(len(new), -1) > 0
 
     return decide, text
+
+
+def merge_alike(tree) -> None:
+    """Make a leaf of each branching whose two leaves decide the same: it tells a reader nothing."""
+    left, right = tree.children_left, tree.children_right
+    for node in reversed(range(tree.node_count)):  # children come behind their parent
+        one, other = left[node], right[node]
+        if one >= 0 and left[one] < 0 and left[other] < 0:
+            decided = [tree.value[each].argmax(axis=1) for each in (one, other, node)]
+            if all(np.array_equal(decided[0], each) for each in decided[1:]):
+                left[node] = right[node] = TREE_LEAF
+                tree.feature[node] = TREE_UNDEFINED  # by which export_text knows a leaf
 
 
 # ---------------------------------------------------------------- words

@@ -9,17 +9,19 @@ from diagnosis.explain.classifier import Classifier, Note
 
 def integrated_gradients(
     classifier: Classifier, notes: list[Note], classes: list[list[int]], steps: int
-) -> list[np.ndarray]:
-    """(classes, words) of each note: how much each word adds to the log odds of each of the note's `classes`.
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """(scores, changes): (classes, words) of each note, how much each word adds to the log odds of each of the note's `classes`;
+    and (classes,), how far the log odds go in all, which the words' sum misses by the error of the steps.
 
     From an input in which every word is the mask token to the note as it is, through `steps` points (Gauss-Legendre), by captum
-    (Sundararajan et al. 2017, Axiomatic Attribution for Deep Networks). All windows of a note go the way together. What the
-    words of a note add makes up the difference of the log odds between the two ends, but for the error of `steps`.
+    (Sundararajan et al. 2017, Axiomatic Attribution for Deep Networks). All windows of a note go the way together.
     """
-    layer = LayerIntegratedGradients(forward(classifier), embeddings(classifier.model))
+    run = forward(classifier)
+    layer = LayerIntegratedGradients(run, embeddings(classifier.model))
     items = [(number, row) for number, own in enumerate(classes) for row in range(len(own))]
     items.sort(key=lambda item: -len(notes[item[0]].windows[0].ids))
     result = [np.zeros((len(own), len(note.spans))) for note, own in zip(notes, classes, strict=True)]
+    changes = [np.zeros(len(own)) for own in classes]
     while items:
         # Whole notes, and at most a batch of windows, of which one at a time goes through its steps.
         taken = [items.pop(0)]
@@ -30,20 +32,24 @@ def integrated_gradients(
         ids = batch.pop("input_ids")
         whose = torch.tensor([place for place, _ in windows], device=ids.device)
         target = torch.tensor([classes[number][row] for number, row in taken], device=ids.device)[whose]
+        blank, more = without_words(classifier, ids, windows), (whose, target, len(windows), *batch.values())
         found = layer.attribute(
             ids,
-            baselines=without_words(classifier, ids, windows),
-            additional_forward_args=(whose, target, len(windows), *batch.values()),
+            baselines=blank,
+            additional_forward_args=more,
             n_steps=steps,
             internal_batch_size=max(classifier.batch_size, len(windows)),
         )
-        # Learned virtual tokens, where the model has some, stand in front and are no words.
-        found = found.detach().sum(dim=-1)[:, -ids.shape[1] :].double().cpu().numpy()
+        found = found.detach().sum(dim=-1).double().cpu().numpy()
+        with torch.inference_mode():
+            change = (run(ids, *more) - run(blank, *more)).cpu().numpy()
+        for (number, row), far in zip(taken, change, strict=True):
+            changes[number][row] = far
         for (place, window), own in zip(windows, found, strict=True):
             number, row = taken[place]
             is_word = window.words >= 0
             np.add.at(result[number][row], window.words[is_word], own[: len(window.ids)][is_word])
-    return result
+    return result, changes
 
 
 def forward(classifier: Classifier):

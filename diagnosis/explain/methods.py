@@ -16,10 +16,12 @@ SAMPLED = ("lime",)  # another seed gives other scores
 
 
 class Attributed(NamedTuple):
-    """Of each note its scores by method, (classes, words), (1, words) of the diagnostic ones; of each note its attention by head,
-    (layers, heads, words), or None; and why a method gave nothing, by name."""
+    """Of each note its scores by method, (classes, words), (1, words) of the diagnostic ones; of the methods whose scores add up
+    to something, what that is, (classes,); of each note its attention by head, (layers, heads, words), or None; and why a method
+    gave nothing, by name."""
 
     scores: list[dict[str, np.ndarray]]
+    totals: list[dict[str, np.ndarray]]
     by_head: list[np.ndarray | None]
     missing: dict[str, str]
 
@@ -36,13 +38,18 @@ def attribute(
 ) -> Attributed:
     """The scores of `methods` for the `classes` of each note."""
     scores, by_head, missing = [{} for _ in notes], [None] * len(notes), {}
-    found = {}
+    found, totals = {}, [{} for _ in notes]
     if "integrated_gradients" in methods:
-        found["integrated_gradients"] = integrated_gradients(classifier, notes, classes, steps)
+        found["integrated_gradients"], changes = integrated_gradients(classifier, notes, classes, steps)
+        for own, change in zip(totals, changes, strict=True):
+            own["integrated_gradients"] = change
     if "occlusion" in methods:
         found["occlusion"] = own_classes(occlusion(classifier, notes), classes)
     if "shap" in methods:
         found["shap"] = shap(classifier, notes, classes, samples)
+        ends = [np.array([[True], [False]]).repeat(len(note.spans), axis=1) for note in notes]
+        for own, (whole, none), labels in zip(totals, classifier.log_odds(notes, ends), classes, strict=True):
+            own["shap"] = (whole - none)[labels]
     if "lime" in methods:
         found["lime"] = own_classes(lime(classifier, notes, samples, lambda name: generator(seed, name)), classes)
     if asked := [name for name in DIAGNOSTIC if name in methods]:
@@ -60,7 +67,7 @@ def attribute(
     for name in methods:
         for own, each in zip(scores, found.get(name, ()), strict=False):
             own[name] = each
-    return Attributed(scores, by_head, missing)
+    return Attributed(scores, totals, by_head, missing)
 
 
 def own_classes(scores: list[np.ndarray], classes: list[list[int]]) -> list[np.ndarray]:

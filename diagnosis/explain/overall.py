@@ -71,7 +71,7 @@ def terms_by_class(
             part = rows[start : start + AT_ONCE]
             read = [classifier.read(shard.note_ids[row], *texts[shard.note_ids[row]]) for row in part]
             labels = [int(shard.probabilities[row].argmax()) for row in part]
-            found = integrated_gradients(classifier, read, [[label] for label in labels], steps=1)
+            found, _ = integrated_gradients(classifier, read, [[label] for label in labels], steps=1)
             progress(len(part))
             for row, note, label, (scores,) in zip(part, read, labels, found, strict=True):
                 words = [texts[note.note_id][text][start:end] for text, start, end in note.spans]
@@ -137,11 +137,18 @@ def imitated(
         "most_decided": np.broadcast_to(decided[counts.argmax()], shard.decided.shape),
     }
     result = {"available": True, "fitted_on": "calibration", "notes": len(learned.note_ids), "findings": len(names)}
-    for key, own in said.items():
-        same = (own == shard.decided).all(axis=1).astype(float)
-        draws = [
-            same @ weights[shard.patients] / weights[shard.patients].sum(axis=0)
-            for weights in patient_weights(int(shard.patients.max()) + 1, params.bootstrap_samples, params.seed)
-        ]
-        result[key] = {"value": float(same.mean()), **interval(np.concatenate(draws))}
+    same = np.array([(own == shard.decided).all(axis=1) for own in said.values()], dtype=float)
+    draws = [
+        same @ weights[shard.patients] / weights[shard.patients].sum(axis=0)
+        for weights in patient_weights(int(shard.patients.max()) + 1, params.bootstrap_samples, params.seed)
+    ]
+    draws = np.concatenate(draws, axis=1)
+    for place, key in enumerate(said):
+        result[key] = {"value": float(same[place].mean()), **interval(draws[place])}
+    over = {"value": float((same[0] - same[1]).mean()), **interval(draws[0] - draws[1])}
+    imitates = over["low"] is not None and over["low"] > 0
+    result |= {
+        "over_most_decided": over,
+        "verdict": "imitates" if imitates else "no better than the commonest decision",
+    }
     return text, result

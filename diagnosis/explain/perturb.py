@@ -60,12 +60,12 @@ def owen_values(words: int, samples: int) -> Generator[np.ndarray, np.ndarray, n
     """A generator that yields masks (rows, words), is sent the game's values (rows, k), and returns (words, k).
 
     The words are halved again and again; a group's part is averaged over its sibling being in or out (Owen 1977; in the order
-    of shap's partition explainer: where the values differ most comes first). After `samples` evaluations, beside those of no word
-    and of all, what is left of a group is shared evenly among its words. Values add up to the game's of all words minus of none.
+    of shap's partition explainer: where the values differ most comes first). After `samples` evaluations, those of no word and of
+    all among them, what is left of a group is shared evenly among its words. Values add up to the game's of all words minus of none.
     """
     none, everything = np.zeros(words, bool), np.ones(words, bool)
     ends = yield np.stack([none, everything])
-    values, count, turn = np.zeros((words, ends.shape[1])), 0, 0
+    values, count, turn = np.zeros((words, ends.shape[1])), len(ends), 0
     waiting = [(0.0, turn, (none, ends[0], ends[1], 0, words, 1.0))]
     while waiting and count < samples:
         split, masks = [], []

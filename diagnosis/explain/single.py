@@ -60,12 +60,14 @@ def explain(
     rows = [row for row, note in read.items() if note.spans]
     notes, classes = [read[row] for row in rows], [classes_of(shard, row) for row in rows]
     options = {"steps": params.steps, "samples": params.samples}
-    scores, by_head, missing = attribute(classifier, notes, classes, params.methods, seed=params.seed, **options)
+    scores, totals, by_head, missing = attribute(
+        classifier, notes, classes, params.methods, seed=params.seed, **options
+    )
     sampled = [name for name in params.methods if name in SAMPLED]
     again = attribute(classifier, notes, classes, sampled, seed=params.seed + 1, **options).scores
-    ends = classifier.log_odds(notes, [np.array([[True], [False]]).repeat(len(note.spans), axis=1) for note in notes])
+    whole = classifier.log_odds(notes, [np.ones((1, len(note.spans)), bool) for note in notes])
 
-    measured = [place for place, row in enumerate(rows) if chosen[row] == "hash"]
+    measured = [place for place, row in enumerate(rows) if chosen[row] != "worst"]
     orders = []
     for place in measured:
         rng = generator(params.seed, notes[place].note_id)
@@ -82,9 +84,21 @@ def explain(
         marked = None
         if note := annotated.get(notes[place].note_id):
             marked = planted(notes[place], texts[notes[place].note_id][0], *note, params.annotation)
-        whole, none = ends[place]
-        own = notes[place], row, chosen[row], classes[place], whole, none, scores[place], again[place], by_head[place]
-        result.append(Explained(*own, falls[place], marked))
+        result.append(
+            Explained(
+                note=notes[place],
+                row=row,
+                chosen=chosen[row],
+                classes=classes[place],
+                odds=whole[place][0],
+                scores=scores[place],
+                totals=totals[place],
+                again=again[place],
+                by_head=by_head[place],
+                falls=falls[place],
+                planted=marked,
+            )
+        )
     return result, missing
 
 

@@ -15,7 +15,7 @@ class Explained(NamedTuple):
     """A note with its explanations, their first row being of the likeliest class.
 
     falls: (2,) comprehensiveness and sufficiency by method, and under `random` the mean of random orders; {} of the notes that are
-    explained for the report alone. again: scores of the sampled methods with another seed. planted: (words,) bool, or None where
+    explained for the report alone. totals: what scores should add up to, by method. again: scores of the sampled methods with another seed. planted: (words,) bool, or None where
     nothing is annotated.
     """
 
@@ -24,8 +24,8 @@ class Explained(NamedTuple):
     chosen: str
     classes: list[int]
     odds: np.ndarray
-    none: np.ndarray  # (classes,) log odds with no word at all
     scores: dict[str, np.ndarray]
+    totals: dict[str, np.ndarray]
     again: dict[str, np.ndarray]
     by_head: np.ndarray | None
     falls: dict[str, np.ndarray]
@@ -62,7 +62,7 @@ def summary(
             own["stability"] = {"deterministic": False, **agreed(pairs, sampling)}
         else:
             own["stability"] = {"deterministic": True}
-        if name in ("integrated_gradients", "shap"):
+        if name in explained[0].totals:
             own["left_over"] = left_over(explained, name)
         described[name] = own
     pairs = {
@@ -82,10 +82,10 @@ def agreed(pairs: list[tuple[float, float]], sampling: dict) -> dict:
 
 def left_over(explained: list[Explained], name: str) -> float:
     """How far the words' sum is from the change of the log odds that they share, the median over notes, as a share of it."""
-    gaps = []
-    for each in explained:
-        whole = each.odds[each.classes[0]] - each.none[each.classes[0]]
-        gaps.append(abs(each.scores[name][0].sum() - whole) / max(abs(whole), 1e-6))
+    gaps = [
+        abs(each.scores[name][0].sum() - each.totals[name][0]) / max(abs(each.totals[name][0]), 1e-6)
+        for each in explained
+    ]
     return float(np.median(gaps))
 
 

@@ -16,7 +16,7 @@ SCHEMA = pa.schema(
     [
         pa.field("note_id", pa.string(), nullable=False),
         pa.field("shard", pa.string(), nullable=False),
-        pa.field("chosen", pa.string(), nullable=False),  # hash | worst
+        pa.field("chosen", pa.string(), nullable=False),  # hash | worst | both
         pa.field("method", pa.string(), nullable=False),
         pa.field("class", pa.string()),  # null: of no class
         pa.field("likeliest", pa.bool_(), nullable=False),
