@@ -16,7 +16,7 @@ from diagnosis.fairness.compare import COMPARED, VERDICTS
 from diagnosis.scores.shards import Shard
 from stages.audit_fairness import AuditFairnessParams, audit
 
-REPEATS = {150: 100, 800: 50, 4000: 10}  # by the number of patients
+REPEATS = {150: 200, 800: 50, 4000: 10}  # by the number of patients
 COLUMNS = {"sex": [0.5, 0.5], "insurance": [0.4, 0.4, 0.2], "age_band": [0.2, 0.25, 0.25, 0.2, 0.1]}
 CLASSES = [f"class {number}" for number in range(12)]
 

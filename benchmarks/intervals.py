@@ -1,19 +1,26 @@
 """How often the 95 % intervals of evaluate cover the truth and audit_fairness finds a gap, and what they cost in seconds.
 
-    python -m benchmarks.intervals    # about four minutes; the tables of docs/evaluate.md and docs/fairness.md
+    python -m benchmarks.intervals            # about four minutes; the tables of docs/evaluate.md and docs/fairness.md
+    python -m benchmarks.intervals seconds    # what they cost alone, half a minute
 
 Invented predictions with a known population: 12 classes, the commonest 20 times the rarest, patients of one to four notes
 that are alike. The truth is the score on 400,000 notes.
 """
 
+import sys
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 
 from diagnosis.fairness.compare import compare, part_of, score
+from diagnosis.scores import evidence
 from diagnosis.scores.bootstrap import interval, patient_weights
+from diagnosis.scores.label_noise import label_noise
 from diagnosis.scores.metrics import METRICS, Scorer
+from diagnosis.scores.net_benefit import decision_curves
+from diagnosis.scores.ranking import ranking
 from diagnosis.scores.shards import Shard
 
 GROUP_METRICS = ("accuracy", "sensitivity", "specificity", "ppv", "brier")
@@ -45,6 +52,15 @@ def resampled(shard: Shard, samples: int) -> dict[str, np.ndarray]:
     scorer = Scorer(shard)
     parts = [scorer.headline(weights) for weights in patient_weights(len(scorer.ones), samples, seed=7)]
     return {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
+
+
+def everything_else(shard: Shard, classes: list[str], samples: int) -> None:
+    """The intervals of evaluate beside the headline metrics': by class, ranking, label noise, and net benefit of every class."""
+    evidence.by_class(shard, Scorer(shard), classes, samples, 7)
+    ranking(shard, samples, 7)
+    label_noise(shard, classes, samples, 7)
+    declared = {name: SimpleNamespace(low=0.02, high=0.3, weight=1) for name in classes}
+    decision_curves(shard, classes, declared, samples, 7)
 
 
 def coverage(patients: int, single: bool) -> dict[str, tuple[float, float]]:
@@ -99,20 +115,28 @@ def gaps(lost: float) -> dict[tuple[str, str], float]:
     return {key: count / GAP_REPEATS for key, count in found.items()}
 
 
+def seconds():
+    for patients, classes, samples in ((160, 12, 1_000), (4_000, 20, 2_000)):
+        for single in (True, False):
+            shard = draw(patients, classes, single, np.random.default_rng(1))
+            start = time.perf_counter()
+            resampled(shard, samples)
+            headline = time.perf_counter() - start
+            everything_else(shard, [str(k) for k in range(classes)], samples)
+            print(f"{len(shard.truth)} notes x {classes} classes, {samples} resamples, single={single}: 12 metrics",
+                  f"{headline:.1f} s, all of evaluate's intervals of a model {time.perf_counter() - start:.1f} s")  # fmt: skip
+
+
 def main():
+    if sys.argv[1:] == ["seconds"]:
+        return seconds()
     columns = {
         (patients, single): coverage(patients, single) for patients in (60, 160, 600) for single in (True, False)
     }
     print("| metric |", " | ".join(f"{p} patients, {'one label' if s else 'several'}" for p, s in columns), "|")
     for name in METRICS:
         print(f"| {name} |", " | ".join("{:.2f} / {:.2f}".format(*column[name]) for column in columns.values()), "|")
-    for patients, classes, samples in ((160, 12, 1_000), (4_000, 20, 2_000)):
-        for single in (True, False):
-            shard = draw(patients, classes, single, np.random.default_rng(1))
-            start = time.perf_counter()
-            resampled(shard, samples)
-            print(f"{len(shard.truth)} notes x {classes} classes, {samples} resamples, 12 metrics, single={single}:",
-                  f"{time.perf_counter() - start:.2f} s")  # fmt: skip
+    seconds()
     for lost in (0, 0.25, 0.35):
         verdicts = gaps(lost)
         print(f"share of runs with a gap where one insurance loses {lost} of accuracy:")

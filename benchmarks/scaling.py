@@ -5,7 +5,7 @@
 
 Each stage is a process of its own, as under `dvc repro`; its processor time and its peak memory are the operating system's
 figures. finetune and predict are left out: their cost is tokens times epochs (docs/finetune.md), and 100,000 notes
-are a GPU's work. evaluate and audit_fairness score the TF-IDF baseline in the model's place.
+are a GPU's work. calibrate, evaluate and audit_fairness take the TF-IDF baseline in the model's place.
 """
 
 import os
@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -26,7 +27,7 @@ from diagnosis.files import write_json
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = [1_000, 10_000, 100_000]
 STAGES = [
-    "synthesize", "ingest", "deidentify", "clean", "split", "augment", "rebalance", "baseline", "evaluate", "audit_fairness", "audit_leakage",
+    "synthesize", "ingest", "deidentify", "clean", "split", "augment", "rebalance", "baseline", "calibrate", "evaluate", "audit_fairness", "audit_leakage",
 ]  # fmt: skip
 RESULTS, PAGE = ROOT / "benchmarks" / "scaling.json", ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- table of benchmarks/scaling.py -->", "<!-- end of table -->"
@@ -76,10 +77,13 @@ def cost(folder: Path, stage: str) -> dict:
 def take_baseline_for_model(folder: Path) -> None:
     scored = pq.read_table(folder / "data/baseline.parquet")
     rows = scored.filter(pc.equal(scored["model"], "tfidf_logreg"))
-    for name, file in (("model", "predictions"), ("calibrated", "calibrated")):
-        model = pa.array([name] * len(rows))
-        renamed = rows.set_column(rows.column_names.index("model"), rows.schema.field("model"), model)
-        pq.write_table(renamed, folder / f"data/{file}.parquet")
+    model = pa.array(["model"] * len(rows))
+    logits = pa.array(
+        [np.log(np.maximum(row, 1e-9)) for row in rows["probabilities"].to_numpy()], pa.list_(pa.float32())
+    )
+    for name, column in {"model": model, "logits": logits}.items():
+        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), column)
+    pq.write_table(rows, folder / "data/predictions.parquet")
 
 
 def table(measured: dict, sizes: list[int]) -> str:

@@ -1,4 +1,4 @@
-"""Two baselines fitted on the plain train shard, scored on the others: the majority and TF-IDF + logistic regression."""
+"""Baselines scored on each shard but train: two fitted on plain train, and two that a clinician knows, fitted on nothing."""
 
 from pathlib import Path
 
@@ -8,14 +8,18 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from diagnosis.errors import UserError, run
+from diagnosis.files import read_json
 from diagnosis.notes import open_notes, read_metadata, read_notes
 from diagnosis.params import Params
 from diagnosis.scores.baselines import fit, priors, tfidf, truth
+from diagnosis.scores.clinician import named, previous, shares
 from diagnosis.scores.predictions import prediction_writer
+from diagnosis.text.label_mentions import Mentions
 
 SPLIT = Path("data/split")
 TRAIN = SPLIT / "train.parquet"
 SHARDS = {name: SPLIT / f"{name}.parquet" for name in ("validation", "calibration", "test")}
+TITLES = Path("data/titles.json")
 BASELINE = Path("data/baseline.parquet")
 COLUMNS = ["note_id", "patient_id", "text", "text_pair", "labels"]
 
@@ -56,13 +60,21 @@ def main():
         regression = fit(vectors, present, task == "single_label", C=params.C, max_iter=params.max_iter)
 
     # ---- score the other shards
-    prior = priors(labels, classes)
+    prior, single = priors(labels, classes), task == "single_label"
+    titles = read_json(TITLES)
+    mentions = Mentions({label: titles.get(label, [label]) for label in classes})
     with prediction_writer(BASELINE, classes=classes, task=task, data_use=metadata.get("data_use")) as write:
         for shard, path in SHARDS.items():
+            ids = open_notes(path).read(["patient_id", "encounter_id", "labels"]).to_pydict()
+            earlier, done = previous(*ids.values()), 0
             for notes in tqdm(read_notes(path, COLUMNS), desc=f"baseline: {shard}", unit=" batches"):
+                texts, last = [words(note) for note in notes], earlier[done : done + len(notes)]
+                done += len(notes)
                 scored = {
                     "majority": np.tile(prior, (len(notes), 1)),
-                    "tfidf_logreg": regression(vectoriser.transform(words(note) for note in notes)),
+                    "tfidf_logreg": regression(vectoriser.transform(texts)),
+                    "keywords": shares(named(mentions, texts, classes), prior, single),
+                    "previous_admission": shares(truth([of or [] for of in last], classes), prior, single),
                 }
                 write([
                     {**{name: note[name] for name in ("note_id", "patient_id", "labels")},

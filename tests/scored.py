@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from diagnosis.calibration.methods import to_logits
+from diagnosis.files import write_json
 from diagnosis.notes import note_writer
 from diagnosis.scores.predictions import prediction_writer
 from diagnosis.scores.shards import Shard
@@ -35,6 +37,7 @@ def random_shard(
 
 
 def prediction_rows(shard: Shard, name: str, model: str, classes: list[str] = CLASSES) -> list[dict]:
+    logits = to_logits(shard.probabilities, shard.single).astype(np.float32)
     return [
         {
             "note_id": f"{name}-{shard.note_ids[row]}",
@@ -42,7 +45,7 @@ def prediction_rows(shard: Shard, name: str, model: str, classes: list[str] = CL
             "shard": name,
             "model": model,
             "labels": [classes[k] for k in np.flatnonzero(shard.truth[row])],
-            "logits": None,
+            "logits": logits[row],
             "probabilities": shard.probabilities[row].astype(np.float32),
         }
         for row in range(len(shard.truth))
@@ -53,6 +56,27 @@ def write_predictions(path: Path, rows: list[dict], *, single: bool = True, clas
     task = "single_label" if single else "multi_label"
     with prediction_writer(path, classes=classes, task=task, data_use=DATA_USE) as write:
         write(rows)
+
+
+def write_card(folder: Path, *, single: bool = True, classes: list[str] = CLASSES, **changes) -> None:
+    """models/calibration.json of a model that needs no calibration: each class from 0.5 on, or 0.2 for its set."""
+    card = {
+        "classes": classes,
+        "task": "single_label" if single else "multi_label",
+        "method": "none",
+        "temperature": 1.0,
+        "by_class": {},
+        "reason": None,
+        "operating_points": {"aim": "f1", "by_class": {label: {"threshold": 0.5, "reason": None} for label in classes}},
+        "conformal": {"coverage": 0.9, "n": 50, "marginal": 0.2, "class": {"(other)": 0.2}},
+        "sets": "class",
+        "group": None,
+        "min_count": 11,
+        "deferral": {"budget": 0.1, "limit": 0.4},
+    }
+    if not single:
+        card["conformal"] = {"status": "not offered"}
+    write_json(folder / "models/calibration.json", card | changes)
 
 
 def write_shard(path: Path, rows: list[dict], groups: list[dict]) -> None:

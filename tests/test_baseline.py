@@ -11,16 +11,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from toy import CLASSES, metadata, rows, write_table
 
-from diagnosis.files import sha256
+from diagnosis.files import sha256, write_json
 from diagnosis.scores.predictions import read_predictions
 
 SHARDS = ("train", "validation", "calibration", "test")
+MODELS = ("majority", "tfidf_logreg", "keywords", "previous_admission")
+TITLES = {"cardiac": "Myocardial infarction, unspecified", "lung": "Pneumonia, unspecified organism"}
 
 
 def write_split(folder, *, notes=90, changes=None, meta=None, **kind):
     """Four shards; `changes` replaces the rows of some."""
     tables = {name: list(rows(notes if name == "train" else 12, seed=seed, **kind)) for seed, name in enumerate(SHARDS)}
     tables |= changes or {}
+    write_json(folder / "data/titles.json", {label: [TITLES.get(label, label)] for label in CLASSES})
     task = "multi_label" if kind.get("multi_label") else "single_label"
     for name, table in tables.items():
         write_table(folder / "data/split" / f"{name}.parquet", table, metadata(task=task, **(meta or {}).get(name, {})))
@@ -40,7 +43,7 @@ def test_single_label_equals_scikit_learn_and_the_priors(stage, folder):
     table, meta = read_predictions(folder / "data/baseline.parquet")
     assert meta["classes"] == CLASSES and meta["task"] == "single_label" and meta["data_use"]["public"] is True
     assert Counter(zip(table["shard"], table["model"], strict=True)) == {
-        (shard, model): 12 for shard in SHARDS[1:] for model in ("majority", "tfidf_logreg")
+        (shard, model): 12 for shard in SHARDS[1:] for model in MODELS
     }
     assert probabilities(table, "majority", "test") == pytest.approx(np.tile([17 / 50, 17 / 50, 16 / 50], (12, 1)))
 
@@ -134,6 +137,8 @@ def without_text(path):
         ),
         (lambda split: write_table(split / "test.parquet", rows(9), metadata(classes=["a", "b"])), {}, "states other classes"),
         (lambda split: write_table(split / "train.parquet", rows(9), {"task": "single_label"}), {}, "states no classes"),
+        (lambda split: (split.parent / "titles.json").unlink(), {}, "titles.json does not exist"),
+        (lambda split: (split.parent / "titles.json").write_text("{"), {}, "titles.json is not valid JSON"),
         (lambda split: None, {"min_df": 5000}, "no word occurs in 5000 train notes"),
         (lambda split: None, {"C": 0}, "params.yaml: baseline.C is 0"),
         (lambda split: None, {"ngrams": "two"}, "params.yaml: baseline.ngrams is 'two'"),
@@ -154,4 +159,4 @@ def test_max_terms_keeps_the_most_frequent(stage, folder):
     assert stage("baseline", {"max_terms": 1}) == (0, "")
     table, _ = read_predictions(folder / "data/baseline.parquet")
     assert len(np.unique(probabilities(table, "tfidf_logreg", "test").round(6), axis=0)) <= 2
-    assert json.dumps(sorted(set(table["model"]))) == '["majority", "tfidf_logreg"]'
+    assert json.dumps(sorted(set(table["model"]))) == json.dumps(sorted(MODELS))

@@ -5,25 +5,29 @@ import json
 import numpy as np
 import pytest
 from conftest import ROOT, run_in
-from scored import CLASSES, prediction_rows, random_shard, write_predictions
+from scored import CLASSES, prediction_rows, random_shard, write_card, write_predictions
 from sklearn.metrics import f1_score
 
 from diagnosis.files import sha256
 from diagnosis.scores.metrics import METRICS
 
-PLOTS = ("confusion", "precision_recall", "reliability", "roc")
+PLOTS = ("confusion", "precision_recall", "reliability", "risk_coverage", "roc")
 FAST = {"bootstrap_samples": 60}
 
 
 def tables(shards=("validation", "calibration", "test"), *, notes=60, single=True):
-    """Rows of predictions and of baselines for the same notes; tfidf_logreg is as good, on other draws; majority is flat."""
+    """Rows of predictions and of baselines for the same notes; tfidf_logreg is as good, on other draws; majority is flat; keywords say
+    nothing, the previous admission something of every third note."""
     model, baseline = [], []
     for number, name in enumerate(shards):
         shard = random_shard(notes, single=single, patients=notes * 2 // 3, seed=number)
         model += prediction_rows(shard, name, "model")
-        rng = np.random.default_rng(number)
+        rng, prior = np.random.default_rng(number), np.tile([0.4, 0.3, 0.2, 0.1], (notes, 1))
+        third = (np.arange(notes) % 3 == 0)[:, None]
         for other, scores in (
-            ("majority", np.tile([0.4, 0.3, 0.2, 0.1], (notes, 1))),
+            ("majority", prior),
+            ("keywords", prior),
+            ("previous_admission", np.where(third, prior / 2 + [0, 0, 0, 0.5], prior)),
             ("tfidf_logreg", 0.7 * shard.truth + 0.3 * rng.dirichlet(np.ones(4), notes)),
         ):
             if other == "tfidf_logreg" and single:
@@ -38,6 +42,13 @@ def tables(shards=("validation", "calibration", "test"), *, notes=60, single=Tru
 def write(folder, model, baseline, single=True):
     write_predictions(folder / "data/predictions.parquet", model, single=single)
     write_predictions(folder / "data/baseline.parquet", baseline, single=single)
+    write_calibrated(folder, model, single)
+
+
+def write_calibrated(folder, model, single=True):
+    rows = [{**row, "model": "calibrated"} for row in model]
+    write_predictions(folder / "data/calibrated.parquet", rows, single=single)
+    write_card(folder, single=single)
 
 
 def evaluated(folder) -> dict:
@@ -57,7 +68,7 @@ def test_keys_of_the_contract(stage, folder, single):
             assert interval["low"] < interval["high"]
             if metric != "ece":
                 assert interval["low"] <= value <= interval["high"]
-            for other in ("majority", "tfidf_logreg"):
+            for other in ("majority", "tfidf_logreg", "previous_admission"):
                 difference = shard["difference"][other][metric]
                 theirs = shard["baseline"][other][metric]
                 if theirs is None:
@@ -71,7 +82,7 @@ def test_keys_of_the_contract(stage, folder, single):
         assert at["threshold"] == 0.5 and at["target_prevalence"] is None
         assert set(at["by_class"]) == set(CLASSES) and {"sensitivity", "specificity", "ppv", "npv"} <= set(at)
         assert shard["baseline"]["majority"]["macro_auroc"] == 0.5
-    assert {path.stem for path in (folder / "plots/evaluate").iterdir()} == set(PLOTS)
+    assert {path.stem for path in (folder / "plots/evaluate").iterdir()} == {*PLOTS, "decision_curves"}
 
 
 def test_numbers_are_those_of_the_tables(stage, folder):
@@ -90,7 +101,7 @@ def test_numbers_are_those_of_the_tables(stage, folder):
 def test_a_model_that_equals_its_baseline_differs_by_nothing(stage, folder):
     model, baseline = tables()
     twin = [{**row, "model": "tfidf_logreg"} for row in model]
-    write(folder, model, [row for row in baseline if row["model"] == "majority"] + twin)
+    write(folder, model, [row for row in baseline if row["model"] != "tfidf_logreg"] + twin)
     assert stage("evaluate", FAST) == (0, "")
     assert all(
         difference == {"value": 0, "low": 0, "high": 0}
@@ -156,8 +167,8 @@ def test_same_bytes_whatever_the_order_of_rows_and_no_id_in_them(stage, folder):
         write(folder, model[::order], baseline[::order])
         assert stage("evaluate", FAST) == (0, "")
         files = [folder / "metrics/evaluate.json", *sorted((folder / "plots/evaluate").iterdir())]
-        hashes.add(tuple(sha256(path) for path in files))
-        assert not [path for path in files if "n000" in path.read_text() or "test-p" in path.read_text()]
+        hashes.add(tuple(sha256(path) for path in [*files, folder / "data/note_losses.parquet"]))
+        assert not [path for path in files if b"n000" in path.read_bytes() or b"test-p" in path.read_bytes()]
     assert len(hashes) == 1
 
 
@@ -203,16 +214,23 @@ def drop_first(rows):
         (lambda m, b: (m, b), {"threshold": 1.5}, "evaluate.threshold is 1.5"),
         (lambda m, b: (m, b), {"bootstrap_samples": 0}, "evaluate.bootstrap_samples is 0"),
         (lambda m, b: (m, b), {"target_prevalence": 0}, "evaluate.target_prevalence is 0"),
+        (lambda m, b: (m, [r for r in b if r["model"] != "keywords"]), {}, "model keywords: no note"),
+        (lambda m, b: (m, b), {"net_benefit": {"gout": {"low": 0.3, "high": 0.1, "weight": 1}}}, "low is not under high"),
+        (lambda m, b: (m, b), {"net_benefit": {"gout": {"low": 0.1, "high": 1, "weight": 1}}}, "net_benefit.gout.high is 1"),
+        (lambda m, b: (m, b), {"net_benefit": {"gout": {"low": 0.1, "high": 0.2, "weight": 0}}}, "net_benefit.gout.weight is 0"),
+        (lambda m, b: (m, b), {"net_benefit": {"gout": {"low": 0.1, "high": 0.2}}}, "net_benefit.gout.weight is missing"),
         (lambda m, b: (m, b), {"min_count": 11}, "evaluate.min_count is no known param"),
     ],
 )  # fmt: skip
 def test_bad_input_ends_with_one_line(stage, folder, change, params, says):
+    write_calibrated(folder, tables()[0])
     for name, rows in zip(("predictions", "baseline"), change(*tables()), strict=True):
         if rows is not None:
             write_predictions(folder / f"data/{name}.parquet", rows)
     code, line = stage("evaluate", FAST | params)
     assert code == 1 and says in line and "\n" not in line
     assert not (folder / "metrics").exists() and not (folder / "plots").exists()
+    assert not (folder / "data/note_losses.parquet").exists()
 
 
 def test_tables_of_other_classes_and_files_that_are_no_tables(stage, folder):

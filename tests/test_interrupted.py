@@ -61,6 +61,7 @@ LONGEST = {
     "finetune": 60.0,
     "publish": 3.0,
     "predict": 5.0,
+    "calibrate": 2.0,
     "evaluate": 2.0,
     "audit_fairness": 3.0,
     "baseline": 2.0,

@@ -236,6 +236,7 @@ def test_a_note_of_5_mb_from_clean_notes_to_the_balanced_ones_and_the_baseline(s
     scored = [given[1], *(note for note in shards["test"] if len(note["text"]) < 1000)]
     write_table(folder / "data/split/train.parquet", train, metadata())
     write_table(folder / "data/split/test.parquet", scored, metadata())
+    (folder / "data/titles.json").write_text("{}")
     assert stage("augment") == stage("rebalance", {"method": "oversample"}) == stage("baseline") == (0, "")
     balanced = pq.read_table("data/balanced.parquet").to_pylist()
     assert [note["text"] for note in balanced if note["note_id"] == "n0-0"] == [given[0]["text"]]

@@ -10,7 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 METHODS = ("none", "temperature", "platt", "isotonic")
-TEMPERATURES = (0.05, 20.0)  # one that ends at a bound was not found
+TEMPERATURES = (0.05, 20.0)  # a least loss at a bound is none
 CLIP = 1e-9  # of probabilities in log odds
 
 
@@ -125,8 +125,9 @@ def temperature(logits: np.ndarray, truth: np.ndarray, single: bool) -> float | 
             return (np.logaddexp(0, scaled) - truth * scaled).mean()
 
     low, high = np.log(TEMPERATURES)
-    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-8}).x
-    return None if min(found - low, high - found) < 1e-3 else float(np.exp(found))
+    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-8})
+    # Where every note is right (or the scores say nothing) the loss only falls towards a bound.
+    return None if min(loss(low), loss(high)) - found.fun < 1e-10 else float(np.exp(found.x))
 
 
 def one_temperature(score: np.ndarray, outcome: np.ndarray) -> dict | None:

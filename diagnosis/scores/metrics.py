@@ -83,6 +83,10 @@ class Scorer:
         """Each (b,): all notes, right ones, and the sum of their squared errors."""
         return tuple(self._sums @ weights)
 
+    def ece(self, weights: np.ndarray) -> np.ndarray:
+        """(b,): the expected calibration error."""
+        return np.abs(self._gaps @ weights).sum(axis=0) / self.sums(weights)[0] / self._gap_columns
+
     def by_class(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Each metric of BY_CLASS as (k, b), NaN where a class leaves it undefined."""
         result = {}
@@ -106,7 +110,7 @@ class Scorer:
                 "weighted_f1": (np.nan_to_num(by_class["f1"]) * true).sum(axis=0) / known,
                 "micro_f1": 2 * hits.sum(axis=0) / (decided.sum(axis=0) + known),
                 "brier": squares / total,
-                "ece": np.abs(self._gaps @ weights).sum(axis=0) / total / self._gap_columns,
+                "ece": self.ece(weights),
             }
         return result | {name: mean_of_defined(by_class[part]) for name, part in MACRO.items()}
 

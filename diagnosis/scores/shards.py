@@ -37,6 +37,12 @@ class Shard:
         return (self.decided == self.truth).all(axis=1) & ~self.unknown
 
 
+def nothing(classes: list[str], task: str) -> Shard:
+    """A shard without a note."""
+    none = np.zeros((0, len(classes)))
+    return Shard(np.zeros(0, object), np.zeros(0, int), none > 0, none, np.zeros(0, bool), task == "single_label")
+
+
 def decisions(probabilities: np.ndarray, single: bool) -> np.ndarray:
     """(n, k) probabilities as (n, k) yes or no."""
     if not single:
@@ -59,8 +65,10 @@ class Predictions:
         if self.table.empty:
             raise UserError(f"{path} holds no prediction: {REMEDY}")
 
-    def has(self, shard: str) -> bool:
-        return bool((self.table["shard"] == shard).any())
+    def has(self, shard: str, model: str | None = None) -> bool:
+        """Whether there is a note of the shard, by `model` if one is named."""
+        rows = self.table["shard"] == shard
+        return bool((rows if model is None else rows & (self.table["model"] == model)).any())
 
     def shard(self, name: str, model: str) -> Shard:
         """The notes of a shard as one model scored them.
