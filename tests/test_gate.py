@@ -101,10 +101,14 @@ def test_what_cannot_be_concluded(judged, policy, code, lines):
 
 
 def test_every_broken_limit_has_a_line(judged):
-    code, line, lines, _ = judged(fair_metrics=["sensitivity"], min_sensitivity=0.9, max_ece=0.01, cannot_conclude="warn")
+    code, line, lines, _ = judged(
+        fair_metrics=["sensitivity"], min_sensitivity=0.9, max_ece=0.01, cannot_conclude="warn"
+    )
     assert code == 1 and line.startswith("error: 3 of 5 limits") and len(lines) == 5
     assert [each.split(": ")[1] for each in lines].count("cannot conclude") == 2
-    assert any("insurance.compared.sensitivity.verdict of metrics/audit_fairness.json is unfair" in each for each in lines)
+    assert any(
+        "insurance.compared.sensitivity.verdict of metrics/audit_fairness.json is unfair" in each for each in lines
+    )
 
 
 def without(content: dict, *keys) -> dict:

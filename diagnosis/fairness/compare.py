@@ -191,7 +191,9 @@ def interval_around(value: float, draws: np.ndarray) -> dict[str, float | None]:
 def selection_rates(shard: Shard, classes: list[str], min_count: int) -> dict[str, float]:
     """The share of a group's notes that each class is given to; left out where a count of patients under `min_count`
     stands behind it or follows from the others."""
-    given = {(name,): len(np.unique(shard.patients[column])) for name, column in zip(classes, shard.decided.T, strict=True)}
+    given = {
+        (name,): len(np.unique(shard.patients[column])) for name, column in zip(classes, shard.decided.T, strict=True)
+    }
     shown = tellable(given, min_count)
     return {name: float(rate) for name, rate in zip(classes, shard.decided.mean(axis=0), strict=True)
             if (name,) in shown and given[name,] >= min_count}  # fmt: skip

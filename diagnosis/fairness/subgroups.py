@@ -50,7 +50,14 @@ def scan(
     patients = int(shard.patients.max()) + 1
     found, members = subgroups(table, columns, shard.patients, depth, min_count)
     if not found:
-        return {"subgroups": 0, "verdict": "cannot_conclude", "margin": margin, "largest": None, "worst": None, "clearest": None}
+        return {
+            "subgroups": 0,
+            "verdict": "cannot_conclude",
+            "margin": margin,
+            "largest": None,
+            "worst": None,
+            "clearest": None,
+        }
     notes = len(shard.truth)
     owner = sparse.csr_matrix((np.ones(notes), (np.arange(notes), shard.patients)), shape=(notes, patients))
     # Rows: each subgroup, then all notes.
