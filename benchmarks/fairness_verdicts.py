@@ -16,7 +16,12 @@ from diagnosis.fairness.compare import COMPARED, VERDICTS
 from diagnosis.scores.shards import Shard
 from stages.audit_fairness import AuditFairnessParams, audit
 
-REPEATS = {150: 200, 800: 50, 4000: 10}  # by the number of patients
+REPEATS = {
+    (150, 0.0): 200,
+    (150, 0.25): 60,
+    (800, 0.0): 30,
+    (800, 0.1): 30,
+}  # by the patients, and what insurance loses
 COLUMNS = {"sex": [0.5, 0.5], "insurance": [0.4, 0.4, 0.2], "age_band": [0.2, 0.25, 0.25, 0.2, 0.1]}
 CLASSES = [f"class {number}" for number in range(12)]
 
@@ -58,18 +63,19 @@ def verdicts(seed: int, patients: int, lost: float, single: bool = True, samples
 
 
 def main():
-    for patients, repeats in REPEATS.items():
-        for lost in (0.0, 0.1, 0.25):
-            runs = [verdicts(seed, patients, lost) for seed in tqdm(range(repeats), desc=f"{patients} patients")]
-            print(f"{patients} patients, insurance loses {lost}:")
-            print("| metric | any column unfair | insurance unfair |", " | ".join(VERDICTS), "|")
-            for metric in COMPARED:
-                unfair = sum(bool(run[metric]["unfair"]) for run in runs) / repeats
-                insurance = sum(run[metric]["insurance"] for run in runs) / repeats
-                shares = [sum(run[metric][each] for run in runs) / repeats / len(COLUMNS) for each in VERDICTS]
-                print(f"| {metric} | {unfair:.2f} | {insurance:.2f} |", " | ".join(f"{s:.2f}" for s in shares), "|")
-            scans = Counter(run["scan"] for run in runs)
-            print("| worst subgroup | | |", " | ".join(f"{scans[each] / repeats:.2f}" for each in VERDICTS), "|")
+    for (patients, lost), repeats in REPEATS.items():
+        runs = [verdicts(seed, patients, lost) for seed in tqdm(range(repeats), desc=f"{patients} patients")]
+        print(f"{patients} patients, insurance loses {lost}, {repeats} shards:")
+        print("| metric | any column unfair | insurance unfair |", " | ".join(VERDICTS), "|", flush=True)
+        for metric in COMPARED:
+            unfair = sum(bool(run[metric]["unfair"]) for run in runs) / repeats
+            insurance = sum(run[metric]["insurance"] for run in runs) / repeats
+            shares = [sum(run[metric][each] for run in runs) / repeats / len(COLUMNS) for each in VERDICTS]
+            print(f"| {metric} | {unfair:.2f} | {insurance:.2f} |", " | ".join(f"{s:.2f}" for s in shares), "|")
+        scans = Counter(run["scan"] for run in runs)
+        print(
+            "| worst subgroup | | |", " | ".join(f"{scans[each] / repeats:.2f}" for each in VERDICTS), "|", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from scipy.special import softmax
+from sklearn.base import BaseEstimator
 from tqdm import tqdm
 
 from benchmarks.real import PAGE, ROOT
@@ -49,10 +50,10 @@ METHODS = {  # name: whether it needs the group when a note is read
     "resampling by group": False,
     "adversarial": False,
     "worst_group": False,
+    "temperature by group": True,
+    "ThresholdOptimizer": True,
     "logistic one-vs-rest": False,
     "ExponentiatedGradient": False,
-    "ThresholdOptimizer": True,
-    "temperature by group": True,
 }
 GAPS = {"accuracy": 0.1, "sensitivity": 0.1, "equalised_odds": 0.1, "calibration": 0.1}
 
@@ -65,7 +66,7 @@ def main():
     torch.set_num_threads(1)
     data = Data(*notes_of(EMBEDDED))
     results = read_json(RESULTS) if RESULTS.exists() and not options.quick else {}
-    cells = [(fold, method) for fold in range(options.folds) for method in METHODS]
+    cells = [(fold, method) for method in METHODS for fold in range(options.folds)]
     logits = {}
     for fold, method in tqdm(cells, unit=" cells"):
         found = results.setdefault(method, {})
@@ -163,7 +164,7 @@ def trained(method: str, data: Data, fold: int, quick: bool) -> np.ndarray:
     if method == "adversarial":
         fairness.leave()
     with torch.no_grad():
-        logits = model(torch.tensor(data.inputs)).numpy()
+        logits = model(torch.tensor(data.inputs)).double().numpy()
     return corrected(logits, metadata["train_prior"], metadata["balanced_prior"])
 
 
@@ -200,11 +201,14 @@ def one_vs_rest(data: Data, train: np.ndarray, scored: np.ndarray, fair: bool, q
     return result / result.sum(axis=1, keepdims=True)
 
 
-class Scores:
+class Scores(BaseEstimator):
     """What ThresholdOptimizer takes for a fitted model: it hands on the score it is given."""
 
     def fit(self, x, y):
         return self
+
+    def __sklearn_is_fitted__(self):
+        return True
 
     def predict(self, x):
         return np.asarray(x)[:, 0]
@@ -257,7 +261,7 @@ def table(results: dict, data: Data) -> list[str]:
     patients = patient_numbers(pd.Series([data.notes[row]["patient_id"] for row in rows]))
     truths = truth([data.notes[row]["labels"] for row in rows], data.classes)
     draws, scores = {}, {}
-    for method in (each for each in METHODS if each in results):
+    for method in (each for each in METHODS if len(results.get(each, ())) == len(results["none"])):
         of = {note: values for fold in results[method].values() for note, values in zip(fold["ids"], fold["log_probabilities"], strict=True)}  # fmt: skip
         probabilities = np.exp([of[note] for note in ids])
         probabilities /= probabilities.sum(axis=1, keepdims=True)
