@@ -29,6 +29,8 @@ bench: real              ## and the side-by-side measurements of the docs (minut
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.cleaning
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.augment
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.rebalance --groups
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.mitigation
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.fairness_verdicts
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.phi_model
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.privacy_utility
 	$(BIN)/python -m pip install --quiet -r requirements-explain.txt

@@ -65,5 +65,5 @@ def fair(content: dict, path: Path, keys: tuple, name: str) -> Judged:
     verdict = value_at(content, path, *keys, kind=str)
     if isinstance(verdict, Judged):
         return verdict
-    says = f"{'.'.join(keys)} of {path} is {verdict}, {name} has the metric"
+    says = f"{'.'.join(keys)} of {path} is {verdict}, {name} names it"
     return Judged(results.get(verdict, BROKEN), says)

@@ -137,9 +137,7 @@ def grouped(
     names = {cell: " & ".join(cell) for cell in cells if None not in cell}
     labels = np.array([names.get(cell) for cell in zip(*(table[c] for c in grouping), strict=True)], dtype=object)
     rows = {
-        label: np.flatnonzero(labels == label)
-        for cell, label in names.items()
-        if cells[cell][1] >= params.min_count
+        label: np.flatnonzero(labels == label) for cell, label in names.items() if cells[cell][1] >= params.min_count
     }
     groups = {
         label: score(part_of(shard, own), *sampling, part_of(after, own), params.net_benefit_threshold)

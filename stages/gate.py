@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -24,7 +24,7 @@ class GateParams(Params):
     shard: Literal["test", "validation"]
     cannot_conclude: Literal["pass", "warn", "fail"]
     fair_metrics: list[Metric] | None = Field(min_length=1)
-    max_fairness_gap: dict[Metric, float] | None = Field(min_length=1)
+    max_fairness_gap: dict[Metric, Annotated[float, Field(gt=0)]] | None = Field(min_length=1)
     max_subgroup_gap: float | None = Field(gt=0, le=1)
     min_sensitivity: float | None = Field(gt=0, le=1)
     max_ece: float | None = Field(gt=0, le=1)

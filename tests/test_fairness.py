@@ -144,7 +144,9 @@ def test_the_interval_of_two_groups_by_hand_and_wider_for_more():
 
 def test_a_small_group_does_not_hide_a_clear_gap():
     result = compare(groups_with(a=(0.9, 0.02), b=(0.7, 0.02), tiny=(0.6, 0.12)), "accuracy", 0.1)
-    assert result["widest"]["lowest"] == "tiny" and result["clearest"]["lowest"] == "b" and result["verdict"] == "unfair"
+    assert (
+        result["widest"]["lowest"] == "tiny" and result["clearest"]["lowest"] == "b" and result["verdict"] == "unfair"
+    )
 
 
 def test_no_two_groups_no_conclusion():

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from fairlearn.metrics import MetricFrame
 from scipy import sparse
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from diagnosis.disclosure import tellable
 from diagnosis.fairness.pooling import pooled
@@ -191,7 +191,9 @@ def interval_around(value: float, draws: np.ndarray) -> dict[str, float | None]:
 def selection_rates(shard: Shard, classes: list[str], min_count: int) -> dict[str, float]:
     """The share of a group's notes that each class is given to; left out where a count of patients under `min_count`
     stands behind it or follows from the others."""
-    given = {(name,): len(np.unique(shard.patients[column])) for name, column in zip(classes, shard.decided.T, strict=True)}
+    given = {
+        (name,): len(np.unique(shard.patients[column])) for name, column in zip(classes, shard.decided.T, strict=True)
+    }
     shown = tellable(given, min_count)
     return {name: float(rate) for name, rate in zip(classes, shard.decided.mean(axis=0), strict=True)
             if (name,) in shown and given[name,] >= min_count}  # fmt: skip
@@ -226,13 +228,14 @@ class Contrasts:
     """The differences of one metric within one grouping: of every two groups, and of one-vs-rest metrics every class of each.
 
     center, error: (m,) mean and standard deviation of the draws, the sign turned so that the difference is 0 or more. largest: (samples,) the largest
-    |draw - mean| / error of any of them. pairs: of groups; undecided: pairs without a class that counts in both. classes: the
+    |draw - mean| / error of any of them. degrees: (m,) of freedom, the smaller group's patients less one. pairs: of groups; undecided: pairs without a class that counts in both. classes: the
     number compared, of one-vs-rest metrics.
     widest, clearest: the one with the largest difference, and with the largest center for its error.
     """
 
     center: np.ndarray
     error: np.ndarray
+    degrees: np.ndarray
     largest: np.ndarray | float
     pairs: int
     undecided: int
@@ -263,14 +266,14 @@ def contrasts(groups: dict[str, Group], metric: str, classes: list[str] | None =
             found.append(pair | each)
     if not found:
         none = np.zeros(0)
-        return Contrasts(none, none, largest, 0, undecided, None if compared is None else 0, None, None)
+        return Contrasts(none, none, none, largest, 0, undecided, None if compared is None else 0, None, None)
     widest = max(found, key=lambda each: each["value"])
     clearest = max(found, key=lambda each: each["center"] / max(each["error"], 1e-12))
-    center, error = (np.array([each[name] for each in found]) for name in ("center", "error"))
+    center, error, degrees = (np.array([each[name] for each in found]) for name in ("center", "error", "degrees"))
     for each in (widest, clearest):
         each["ratio"] = ratio(groups, metric, each)
     count = None if compared is None else len(compared)
-    return Contrasts(center, error, largest, pairs, undecided, count, widest, clearest)
+    return Contrasts(center, error, degrees, largest, pairs, undecided, count, widest, clearest)
 
 
 def of_means(one: Group, other: Group, metric: str, _) -> tuple[list[dict], np.ndarray, np.ndarray]:
@@ -278,7 +281,9 @@ def of_means(one: Group, other: Group, metric: str, _) -> tuple[list[dict], np.n
     shared = one.enough[metric] & other.enough[metric]
     value = one.mean(metric, classes=shared) - other.mean(metric, classes=shared)
     draws = one.mean(metric, "draws", shared) - other.mean(metric, "draws", shared)
-    return [{"shared": shared}] if np.isfinite(value) else [], np.atleast_1d(value), draws[None]
+    sizes = [group.patients["selection_rate"].min() for group in (one, other) if group.patients]
+    told = {"shared": shared, "degrees": min(sizes, default=np.inf) - 1}
+    return [told] if np.isfinite(value) else [], np.atleast_1d(value), draws[None]
 
 
 def one_vs_rest(one: Group, other: Group, metric: str, classes) -> tuple[list[dict], np.ndarray, np.ndarray]:
@@ -292,7 +297,9 @@ def one_vs_rest(one: Group, other: Group, metric: str, classes) -> tuple[list[di
     for rate in ("selection_rate",) if metric == "demographic_parity" else ("sensitivity", "specificity"):
         sign = -1 if rate == "specificity" else 1
         rows = np.flatnonzero(one.enough[rate] & other.enough[rate] & expected(one, other, rate))
-        told += [{"rate": "false_positive_rate" if sign < 0 else rate, "class": classes[k], "of": k} for k in rows]
+        degrees = np.minimum(one.patients[rate], other.patients[rate]) - 1
+        named = "false_positive_rate" if sign < 0 else rate
+        told += [{"rate": named, "class": classes[k], "of": k, "degrees": degrees[k]} for k in rows]
         values.append(sign * (one.value[rate] - other.value[rate])[rows])
         draws.append(sign * (one.draws[rate] - other.draws[rate])[rows])
     return told, np.concatenate(values), np.concatenate(draws)
@@ -342,7 +349,8 @@ def concluded(found: Contrasts, c: float, margin: float) -> dict:
     `unfair`: an interval leaves out 0 and reaches beyond the margin. `fair_within_margin`: there is no interval, of any two
     groups, that reaches beyond it. Else `cannot_conclude`.
     """
-    low, high = found.center - c * found.error, found.center + c * found.error
+    reach = errors_of(c, found.degrees) * found.error
+    low, high = found.center - reach, found.center + reach
     if ((low > 0) & (high > margin)).any():
         verdict = "unfair"
     elif len(high) and not found.undecided and (high <= margin).all():
@@ -360,21 +368,28 @@ def concluded(found: Contrasts, c: float, margin: float) -> dict:
     }
 
 
+def errors_of(c: float, degrees: np.ndarray) -> np.ndarray:
+    """`c` standard errors as many as Student's t asks for: an error estimated from few patients is itself uncertain. With
+    two groups the degrees of the smaller are the cautious choice (Welch 1947)."""
+    return t.isf(norm.sf(c), np.asarray(degrees, dtype=float).clip(1))
+
+
 def told_of(each: dict | None, c: float) -> dict | None:
     """One difference as the metrics show it, its interval about the mean of the draws, which a small group's prior draws in
     (Agresti and Caffo 2000, Simple and Effective Confidence Intervals for Proportions); `detectable` is the gap that an interval leaves 0 out of in 80 % of such
     shards (Bloom 1995, Minimum Detectable Effects)."""
     if each is None:
         return None
-    reach, of = c * each["error"], each["ratio"]
+    errors, of = float(errors_of(c, each["degrees"])), each["ratio"]
+    reach = errors * each["error"]
     result = {name: each[name] for name in ("highest", "lowest", "rate", "class") if name in each}
     if len(each.get("shared", ())) > 1:
         result["classes"] = int(each["shared"].sum())
     low, high = min(each["value"], each["center"] - reach), max(each["value"], each["center"] + reach)
     result["difference"] = {"value": each["value"], "low": low, "high": high}
-    result["detectable"] = (c + float(norm.ppf(POWER))) * each["error"]
+    result["detectable"] = (errors + float(norm.ppf(POWER))) * each["error"]
     if of is not None:
-        sides = (None, None) if of["error"] is None else (np.exp(-c * of["error"]), np.exp(c * of["error"]))
+        sides = (None, None) if of["error"] is None else (np.exp(-errors * of["error"]), np.exp(errors * of["error"]))
         low, high = (None if side is None else float(of["value"] * side) for side in sides)
         result["ratio"] = {"value": of["value"], "low": low, "high": high}
     return result

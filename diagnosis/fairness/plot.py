@@ -36,7 +36,9 @@ def draw(axes, rows: list[tuple[str, str | None]], columns: dict, min_count: int
         gap = compared["clearest"] if compared["verdict"] == "unfair" else {}
         if group is None:
             labels.append(name.replace("_", " "))
-            verdict = f"unfair: {gap['lowest']} under {gap['highest']}" if gap else compared["verdict"].replace("_", " ")
+            verdict = (
+                f"unfair: {gap['lowest']} under {gap['highest']}" if gap else compared["verdict"].replace("_", " ")
+            )
             colour = {"unfair": RED, "fair_within_margin": GREEN}.get(compared["verdict"], GREY)
             axes.text(1.02, y, verdict, va="center", fontsize=8, color=colour, weight="bold")
             continue

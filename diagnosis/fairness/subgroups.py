@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import norm
 
-from diagnosis.fairness.compare import POWER, PRIOR
+from diagnosis.fairness.compare import POWER, PRIOR, errors_of
 from diagnosis.fairness.pooling import pooled
 from diagnosis.scores.bootstrap import patient_weights
 from diagnosis.scores.shards import Shard
@@ -50,7 +50,14 @@ def scan(
     patients = int(shard.patients.max()) + 1
     found, members = subgroups(table, columns, shard.patients, depth, min_count)
     if not found:
-        return {"subgroups": 0, "verdict": "cannot_conclude", "margin": margin, "largest": None, "worst": None, "clearest": None}
+        return {
+            "subgroups": 0,
+            "verdict": "cannot_conclude",
+            "margin": margin,
+            "largest": None,
+            "worst": None,
+            "clearest": None,
+        }
     notes = len(shard.truth)
     owner = sparse.csr_matrix((np.ones(notes), (np.arange(notes), shard.patients)), shape=(notes, patients))
     # Rows: each subgroup, then all notes.
@@ -72,7 +79,8 @@ def scan(
     center, error = draws.mean(axis=1), draws.std(axis=1)
     away = np.abs(draws - center[:, None]) / error[:, None]
     c = float(np.quantile(away.max(axis=0), 0.95))
-    low, high, drawn = center - c * error, center + c * error, pooled(center, error)
+    errors = errors_of(c, np.array([len(np.unique(shard.patients[notes])) for notes in members]) - 1)
+    low, high, drawn = center - errors * error, center + errors * error, pooled(center, error)
     if ((low > 0) & (high > margin)).any():
         verdict = "unfair"
     elif (high <= margin).all():
@@ -89,7 +97,7 @@ def scan(
                 "high": float(max(high[place], value[place])),
             },
             "pooled": float(drawn.value[place]),
-            "detectable": float((c + norm.ppf(POWER)) * error[place]),
+            "detectable": float((errors[place] + norm.ppf(POWER)) * error[place]),
         }
 
     return {
