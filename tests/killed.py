@@ -54,7 +54,7 @@ def while_the_last_checkpoint_is_marked():
 
 
 def before_the_model_is_saved():
-    finetune.save_model = kill
+    finetune.save_trained = kill
 
 
 MOMENTS = {

@@ -17,8 +17,8 @@ from diagnosis.files import sha256
 from diagnosis.training import heads
 from diagnosis.training.heads import LabelAttention, load_classifier
 from diagnosis.training.inference import note_logits
+from diagnosis.training.methods import merged as merged_model
 from diagnosis.training.model import head_modules, save_model, start_at_prior
-from diagnosis.training.model import merged as merged_model
 from diagnosis.training.windows import LongNotes, batch_logits, pooled
 
 HEAD = {"head": "label_attention"}

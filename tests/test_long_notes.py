@@ -384,7 +384,7 @@ def test_the_same_bytes_twice_and_predict_scores_as_finetune(stage, folder, tiny
     write_long(folder, tiny_model, notes=24)
     changes = SMALL | {
         "method": method, "long_notes": "windows", "pooling": pooling, "windows_at_once": at_once,
-        "body_dropout": 0.1, "lora_dropout": 0.1, "epochs": 1,
+        "body_dropout": 0.1, "method_options": {"lora": {"r": 4, "lora_dropout": 0.1}}, "epochs": 1,
     }  # fmt: skip
     hashes = []
     for _ in range(2):
