@@ -53,7 +53,8 @@ def test_stage_in_a_folder_of_its_own(name, done, tmp_path, tiny_model):
             shutil.copy(source, target)
     declared_params, own = tiny_params(tiny_model), {}
     for section, *key in (param.split(".") for param in STAGES[name]["params"]):
-        own[section] = {key[0]: declared_params[section][key[0]]} if key else declared_params[section]
+        given = declared_params[section]
+        own[section] = own.get(section, {}) | ({key[0]: given[key[0]]} if key else given)
     write_params(tmp_path, own)
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
 
