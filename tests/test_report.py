@@ -628,6 +628,9 @@ def test_clicked_through_in_a_browser(browser, template, name, width):
 def test_keys_dark_and_paper(browser, template):
     wide(browser, 1280)
     browser.get((template / "reports/index.html").as_uri())
+    browser.execute_cdp_cmd(
+        "Emulation.setFocusEmulationEnabled", {"enabled": True}
+    )  # else a busy machine's window has none
     press = {"key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}
     for kind in ("keyDown", "keyUp"):
         browser.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": kind, **press})
