@@ -12,6 +12,7 @@ Needs models/base and, for the invented notes, data/split/train.parquet of the e
 
 import argparse
 import functools
+import hashlib
 import json
 import statistics
 import subprocess
@@ -131,8 +132,9 @@ class Corpus:
         return np.flatnonzero(shards == "train"), np.flatnonzero(shards == "validation")
 
     def scores(self, cell: str, classifier: str, texts: list[str], present: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """(rows, k) probabilities of a classifier fitted on these texts; read from the cell's file where it is there."""
-        path = self.folder / "cells" / f"{cell}-{classifier}.npy".replace(" ", "_")
+        """(rows, k) probabilities of a classifier fitted on these texts; read from the cell's file where it is there of them."""
+        of = hashlib.sha256("\0".join(texts).encode() + present.tobytes()).hexdigest()[:12]
+        path = self.folder / "cells" / f"{cell}-{classifier}-{of}.npy".replace(" ", "_")
         if path.exists():
             return np.load(path)
         settings = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["baseline"]

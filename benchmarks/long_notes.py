@@ -21,6 +21,7 @@ import pyarrow as pa
 from ruamel.yaml import YAML
 from tqdm import tqdm
 
+from benchmarks.real import MTSAMPLES
 from diagnosis.errors import UserError, run
 from diagnosis.files import read_json, require, write_json
 from diagnosis.notes import note_writer, read_metadata, read_notes
@@ -38,13 +39,8 @@ BEGIN, END = "<!-- table of benchmarks/long_notes.py -->", "<!-- end of table of
 SEEDS, SAMPLES = 3, 2000
 NOTES_PER_CLASS, VALIDATION_PER_CLASS = 24, 20  # 144 and 120 notes: six windows a note on one core take their time
 BEFORE = {
-    "ingest": {
-        "corpus": "mtsamples",
-        "path": str(DATA / "mtsamples" / "mtsamples.csv.gz"),
-        "labels": "own",
-        "conflicts": "specific",
-    },
-    "clean": {"visible_at": "all"},
+    "ingest": MTSAMPLES["ingest"],
+    "clean": MTSAMPLES["clean"],
     "split": {
         "min_notes_per_class": 60, "train_share": 0.5, "validation_share": 0.4, "calibration_share": 0.02, "test_share": 0.08,
     },

@@ -2,7 +2,7 @@
 
 The `first` notes were run once, looked at, and rules were mended by them; then `second` was written, run and looked at likewise, and so `third`, `fourth` and `fifth`,
 all by somebody who knew the rules. `sixth` was written after that, with other templates, origins and places, by somebody who had read neither the rules nor what
-they miss, and is the set reported: no rule was mended by it. `seventh` was written after the sixth by somebody who had read neither rules nor misses.
+they miss, and rules were mended by it; `seventh` likewise, and is the set reported: no rule was mended by it.
 All are our own writing.
 """
 

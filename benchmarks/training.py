@@ -34,7 +34,7 @@ from diagnosis.training.dataset import Collator, read_dataset
 from diagnosis.training.device import prepare_device
 from diagnosis.training.methods import adapt_model
 from diagnosis.training.model import load_base
-from diagnosis.training.tokens import pad, tokenise
+from diagnosis.training.tokens import on_device, pad, tokenise
 from diagnosis.training.trainer import make_trainer
 from diagnosis.training.unpadded import first_position, joined, unpad
 from stages.finetune import FinetuneParams
@@ -83,9 +83,11 @@ class Bench:
     base: Path
     params: FinetuneParams
     notes: int
-    texts: list[str] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    classes: list[str] = field(default_factory=list)
+    texts: list[str] = field(init=False)
+    labels: list[int] = field(init=False)
+    classes: list[str] = field(init=False)
+    tokens: int = field(init=False)
+    metadata: dict = field(init=False)
 
     def __post_init__(self):
         corpus = open_medical_abstracts(DATA)
@@ -368,10 +370,6 @@ def logits_apart(bench: Bench, precision: str) -> float:
         if len(logits) == 1:
             unpad(model)
     return float((logits[0] - logits[1]).abs().max())
-
-
-def on_device(batch: dict, device: torch.device) -> dict:
-    return {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
 
 
 def step_memory(shape: dict, lengths: list[int], *, unpadded: bool) -> int:

@@ -96,7 +96,7 @@ def adapt(params: AdaptParams) -> None:
             else:
                 counts[source]["used"] += 1
                 encoding = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
-                files[dealt(its_words, params.held_out_share)].add(encoding, tokenizer.sep_token_id)
+                files[dealt(same, params.held_out_share)].add(encoding, tokenizer.sep_token_id)
             seen.add(same)
     if empty := [part for part, file in files.items() if not file.tokens]:
         raise UserError(f"no text is left for {' and '.join(empty)}: bring more text, or change adapt.held_out_share")
@@ -112,12 +112,12 @@ def adapt(params: AdaptParams) -> None:
     settings["code"] = [sha256(Path(training.__file__).parent), sha256(Path(__file__))]
     folder = CHECKPOINTS / training_key([BASE], settings)
     model.to(device)
-    before = training.masked_loss(model, tokenizer, blocks["held_out"], params.batch_size)
     with out_of_memory_explained("adapt.batch_size", "adapt.max_tokens"):
+        before = training.masked_loss(model, tokenizer, blocks["held_out"], params.batch_size)
         log = training.train(
             model, tokenizer, params, folder=folder, device=device, data=blocks["train"], held_out=blocks["held_out"]
         )
-    after = training.masked_loss(model, tokenizer, blocks["held_out"], params.batch_size)
+        after = training.masked_loss(model, tokenizer, blocks["held_out"], params.batch_size)
 
     with written_aside(ADAPTED) as partial:
         save_model(model, tokenizer, partial, tokenizer.model_max_length)

@@ -82,7 +82,8 @@ def main():
                 else:
                     patients.add(note["patient_id"])
                     known[patient_of(note)].update(own)
-                seen.write(json.dumps(clear) + "\n")
+                genders = own.genders if note["patient_id"] is None else {}
+                seen.write(json.dumps([clear, genders]) + "\n")
             bar.update(len(batch))
         seen.seek(0)
 
@@ -90,7 +91,7 @@ def main():
         with note_writer(DEIDENTIFIED, metadata | stated) as deidentified:
             for batch in read_notes(NOTES):
                 for note in batch:
-                    patient, clear = patient_of(note), json.loads(seen.readline())
+                    patient, (clear, genders) = patient_of(note), json.loads(seen.readline())
                     told = known.get(patient, Known())
                     others = [*told.names, *told.strings]
                     for column, spans in zip(TEXTS, clear, strict=True):
@@ -102,7 +103,7 @@ def main():
                         if column == "text" and gold:
                             score.add(note["text"], gold.of(note["note_id"], note["text"]), spans)
                         found.update(span.kind for span in spans)
-                        pieces = replacement.pieces(note[column], spans, patient, others, told.genders)
+                        pieces = replacement.pieces(note[column], spans, patient, others, told.genders or genders)
                         if column == "text":
                             marks = [mark for mark, _ in annotated.of(note["note_id"], note["text"])]
                             kept = moved(marks, spans, pieces)

@@ -13,7 +13,6 @@ from diagnosis.report.errors import texts_of, worst
 from diagnosis.report.evidence import Evidence, Found, shard_of
 from diagnosis.report.words import marked, read_explained
 from diagnosis.scores.net_benefit import decision_curves
-from diagnosis.scores.predictions import read_predictions
 from diagnosis.scores.shards import Predictions
 
 # ---- what is read: metrics/<stage>.json of these, where they are there, and these plots and tables
@@ -121,7 +120,7 @@ def main():
         | dict(evidence.params("finetune", training.model_dump()).each()),
         titles=Found(evidence.add(TITLES), value=read_json(TITLES)),
         card=Found(MODEL.as_posix(), ("diagnosis.json",), read_json(MODEL / "diagnosis.json")),
-        data_use=Found(table, ("data_use",), read_predictions(PREDICTIONS)[1]["data_use"]),
+        data_use=Found(table, ("data_use",), predictions.data_use),
         confusion=evidence.counts(CONFUSION, "actual", "predicted"),
         reliability=evidence.rows(RELIABILITY),
         benefit=Found(

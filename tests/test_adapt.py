@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from toy import metadata, rows, write_table
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
-from diagnosis.corpora.near_duplicates import words
+from diagnosis.corpora.near_duplicates import fingerprint, words
 from diagnosis.pretraining.blocks import IGNORED, MaskedBlocks, TokenFile, collate
 from diagnosis.pretraining.texts import HeldOut, dealt, open_literature
-from diagnosis.pretraining.training import masked_loss
+from diagnosis.pretraining.training import load_masked, masked_loss
 from diagnosis.training.checkpoints import COMPLETE
 from diagnosis.training.model import load_base
 
@@ -68,6 +68,19 @@ def metrics() -> dict:
 
 def hashes(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def test_what_a_tokenizer_states_cuts_and_pads_no_text(masked_model, tmp_path):
+    folder = shutil.copytree(masked_model, tmp_path / "base")
+    stated = AutoTokenizer.from_pretrained(folder)
+    stated.backend_tokenizer.enable_truncation(8)
+    stated.backend_tokenizer.enable_padding(length=8)
+    stated.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    _, tokenizer = load_masked(folder, 24)
+    lengths = [
+        len(tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids) for text in ("fever " * 40, "fever")
+    ]
+    assert lengths == [40, 1]
 
 
 # Masking --------------------------------------------------------------------------------------------------------------
@@ -150,8 +163,8 @@ def test_a_note_is_found_in_a_longer_text_by_containment():
 
 
 def test_the_part_is_decided_by_the_text():
-    parts = [dealt([str(n), "x"], 0.25) for n in range(2000)]
-    assert parts == [dealt([str(n), "x"], 0.25) for n in range(2000)]
+    parts = [dealt(fingerprint([str(n), "x"]), 0.25) for n in range(2000)]
+    assert parts == [dealt(fingerprint([str(n), "x"]), 0.25) for n in range(2000)]
     assert 0.2 < parts.count("held_out") / 2000 < 0.3
 
 

@@ -371,6 +371,17 @@ def test_any_text_gives_ordered_spans_and_loses_nothing_outside_them():
         Surrogates(KEY, 365).replace(text, spans, "p")
 
 
+@pytest.mark.parametrize(
+    "text, surname",
+    [("seen with wife Anna Maria Kowalski. The kowalski home", "kowalski"),
+     ("the patient, Charlotte Marie Novak, is here. NOVAK IS STABLE", "NOVAK"),
+     ("Savannah Rose Lindqvist came with pain. lindqvist denies fever", "lindqvist")],
+    ids=["wife", "patient", "beginning"],
+)  # fmt: skip
+def test_a_first_name_that_is_a_town_takes_no_surname_with_it(text, surname):
+    assert ("NAME", surname) in [(span.kind, text[span.start : span.end]) for span in find(text)]
+
+
 # Real notes -----------------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """diagnosis/training/unpadded.py: logits, gradients and whole trainings are those of padded batches."""
 
+import json
 import types
 
 import numpy as np
@@ -223,6 +224,14 @@ def test_a_training_is_that_of_padded_batches(tmp_path, tiny_model, changes):
     for ours, theirs in zip(unpadded.state.log_history, padded.state.log_history, strict=True):
         for name in ours.keys() & {"loss", "eval_loss", "eval_macro_f1"}:
             assert ours[name] == pytest.approx(theirs[name], abs=1e-5)
+
+
+def test_notes_beyond_the_window_are_scored(stage, folder, tiny_model):
+    write_training(folder, tiny_model, notes=48)
+    small = {"threads": 1, "epochs": 1, "max_tokens": 8, "batch_size": 8, "min_count": 1, "unpadded": True}
+    assert stage("finetune", small | {"method_options": {"lora": {"r": 4}}}) == (0, "")
+    said = json.loads((folder / "metrics/finetune.json").read_text())["beyond_window"]["validation_scores"]["beyond"]
+    assert said["notes"] > 0 and said["loss"] > 0
 
 
 def test_the_stage_leaves_a_plain_folder(stage, folder, tiny_model):

@@ -1,7 +1,5 @@
 """Words that name a finding: no operator moves one, leaves one out or brings one in, and the guard follows what is said of each."""
 
-from diagnosis.text.context import WORD
-
 # Symptoms, signs and diseases in common notes, in the forms in which they are written. A word too many costs a little freedom.
 _WORDS = (
     "abscess abscesses ache aches aching acne adenopathy aids allergic allergies allergy alopecia anaemia anemia anemic aneurysm "
@@ -45,8 +43,3 @@ _WORDS = (
     "urinary urination urine vein venous"
 )
 FINDINGS = frozenset(_WORDS.split())
-
-
-def of(words: str) -> bool:
-    """Whether a phrase names a finding."""
-    return any(word.lower() in FINDINGS for word in WORD.findall(words))

@@ -13,7 +13,7 @@ from diagnosis.augment import phrases
 from diagnosis.augment.protected import FREE, columns, kind
 from diagnosis.errors import UserError
 
-FILES = [f"{stem}.{part}" for stem, parts in {"data": ("noun", "verb", "adj", "adv")}.items() for part in parts]
+FILES = [f"data.{part}" for part in ("noun", "verb", "adj", "adv")]
 WORD = re.compile(r"[a-z]{4,}(?:-[a-z]+){0,2}")
 PLAIN = re.compile(r"[a-z]{4,}(?:[_-][a-z]+){0,2}")  # no name, no number, no marker of place ("ready_to_hand(p)")
 

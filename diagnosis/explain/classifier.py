@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from diagnosis.training.inference import corrected
-from diagnosis.training.tokens import pad, takes_types
+from diagnosis.training.tokens import on_device, pad, takes_types
 from diagnosis.training.windows import LongNotes, places, pooled
 
 WORD = re.compile(r"\S+")
@@ -86,7 +86,7 @@ class Classifier:
         """What the model takes, on its device."""
         with_types = self.card["text_pair"] and takes_types(self.model)
         made = pad(ids, types if with_types else None, self.tokenizer.pad_token_id)
-        return {name: tensor.to(self.model.device) for name, tensor in made.items()}
+        return on_device(made, self.model.device)
 
     def pooled(self, outputs: torch.Tensor, note: torch.Tensor) -> torch.Tensor:
         """Logits (notes, classes) from the outputs of windows, corrected for a moved class prior as predict does."""

@@ -142,7 +142,7 @@ MEDICAL_AFTER = re.compile(
     re.I,
 )
 DOSE_AFTER = re.compile(
-    r"[ -]?\(?\d+(?:[.,]\d+)?(?:[ -/]\d+)? ?(?:mg|mcg|ml|cc|g|units?|u|meq|%|tab|puff|mm|cm|mm|fr)|,? (?:p\.?o\.?|IV|IM|q\.?d|b\.?i\.?d|t\.?i\.?d|p\.?r\.?n|q\d|MDI|XR|SR|ER|XL|CR|DS)\b",
+    r"[ -]?\(?\d+(?:[.,]\d+)?(?:[ -/]\d+)? ?(?:mg|mcg|ml|cc|g|units?|u|meq|%|tab|puff|mm|cm|fr)|,? (?:p\.?o\.?|IV|IM|q\.?d|b\.?i\.?d|t\.?i\.?d|p\.?r\.?n|q\d|MDI|XR|SR|ER|XL|CR|DS)\b",
     re.I,
 )
 STATES = frozenset(
@@ -176,7 +176,7 @@ CALENDAR = frozenset(
 )
 WEEKDAYS = frozenset(word for word in CALENDAR if word.endswith("day"))
 ALSO_NAMES = frozenset(
-    """rose grace hope faith joy will mark may june april frank bill jack art ray dean grant chase hunter mason lance miles pat sandy
+    """rose grace hope faith joy saha pant sheikh sow shin will mark may june april frank bill jack art ray dean grant chase hunter mason lance miles pat sandy
     ruby pearl violet iris ivy daisy lily heather summer autumn dawn eve carol robin drew rich rob sue gene earl norm guy christian
     clay glen heath reed rusty wade young long price bush wood woods brown black white green gray grey king cook baker bell hill
     cross short small love strong moody banks burns cash day field fields fish fox frost gentry good hand head house knight lamb

@@ -224,9 +224,6 @@ CAPITAL = re.compile(rf"[{UPPER}](?<!\w.)(?:{LETTER})+")
 LAST_OF_TYPES = frozenset(re.split("[ ]", type)[-1] for type in TYPES)
 TYPE_WORDS = frozenset(re.split("[ '’]", type)[0] for type in TYPES)
 PAIR_WORDS = frozenset(TAILS + HEADS)
-
-
-# Rocky Mount, Rapid City, Eureka Springs; St. Louis, Old Lyme, Cape Girardeau: behind a small word or a comma.
 ON = re.compile(rf"(?: (?:of |and |& ?)?[{UPPER}](?:{LETTER}|['’])+)+")
 WORD_BEFORE = re.compile(r"(?:^|[^\w'’-])([a-z]+),? $")  # and no name of which the town is the rest
 
@@ -239,7 +236,7 @@ def _town(text: str, start: int) -> Iterator[Span]:
     if " " not in text[start:end] and text[start:end].lower() in NOT_CITIES:
         return
     on = ON.match(text, end)
-    if on and _goes_on(text, end) and on[0].count(" ") == 1:
+    if on and _goes_on(text, end):  # somebody's first name is a town as well: Anna Maria Kowalski
         return
     yield Span(start, on.end() if on and on[0].split()[0].lower() not in NEVER | WEEKDAYS else end, "PLACE")
 

@@ -123,7 +123,17 @@ def allowed(profile: str, text: str, span: Span, years: list[int]) -> str | None
     return None
 
 
-class Surrogates:
+class Replacement:
+    """What stands for identifiers: `pieces` says what for each."""
+
+    def replace(
+        self, text: str, spans: list[Span], patient: str, others: Iterable[str] = (), genders: Mapping[str, str] = {}
+    ) -> str:
+        """The text with every span replaced, by `pieces`."""
+        return joined(text, spans, self.pieces(text, spans, patient, others, genders))
+
+
+class Surrogates(Replacement):
     """Replacements, all derived from (key, patient, kind, normalised value): neither order nor shard plays a part."""
 
     def __init__(self, key: Key, max_date_shift_days: int, profile: str = "shifted", origin: str | None = None):
@@ -135,12 +145,6 @@ class Surrogates:
         """Days that a patient's dates move by: 1 to the maximum, to or fro."""
         days, sign = divmod(self._key.number(patient, "date offset", ""), 2)
         return (1 + days % self._max_days) * (1 if sign else -1)
-
-    def replace(
-        self, text: str, spans: list[Span], patient: str, others: Iterable[str] = (), genders: Mapping[str, str] = {}
-    ) -> str:
-        """The text with every span replaced, by `pieces`."""
-        return joined(text, spans, self.pieces(text, spans, patient, others, genders))
 
     def pieces(
         self, text: str, spans: list[Span], patient: str, others: Iterable[str] = (), genders: Mapping[str, str] = {}
@@ -255,17 +259,11 @@ class Surrogates:
         return new if new != written else f"10.{new.split('.', 1)[1]}"
 
 
-class Masks:
+class Masks(Replacement):
     """Kinds in square brackets instead of surrogates, "seen by [NAME] on [DATE]"; blank: "seen by ___ on ___"."""
 
     def __init__(self, profile: str = "shifted", *, blank: bool = False):
         self._profile, self._blank = profile, blank
-
-    def replace(
-        self, text: str, spans: list[Span], patient: str, others: Iterable[str] = (), genders: Mapping[str, str] = {}
-    ) -> str:
-        """The text with every span replaced, by `pieces`."""
-        return joined(text, spans, self.pieces(text, spans, patient, others, genders))
 
     def pieces(
         self, text: str, spans: list[Span], patient: str, others: Iterable[str] = (), genders: Mapping[str, str] = {}

@@ -14,7 +14,7 @@ from diagnosis.phi.spans import KINDS, Span, Spans
 from diagnosis.phi_model.card import read_card
 from diagnosis.spans.windows import Window, windows, words_of
 from diagnosis.training.device import prepare_device
-from diagnosis.training.tokens import pad, takes_types
+from diagnosis.training.tokens import on_device, pad, takes_types
 
 LABELS = ["O", *KINDS]  # no identifier, or its kind
 BETWEEN = 3  # characters, and no line's end, that may stand between two words of one identifier
@@ -92,7 +92,7 @@ def batch_of(some: list[Window], model, tokenizer) -> dict:
     """
     types = [window.capitals for window in some] if takes_types(model) else None
     batch = pad([window.ids for window in some], types, tokenizer.pad_token_id)
-    return {name: tensor.to(model.device) for name, tensor in batch.items()}
+    return on_device(batch, model.device)
 
 
 def spans_of(text: str, words: list[tuple[int, int]], likely: np.ndarray, threshold: float) -> list[Span]:

@@ -52,8 +52,6 @@ class MaskedBlocks(torch.utils.data.Dataset):
 
     def __init__(self, file: TokenFile, tokenizer, max_tokens: int, share: float, seed: int | None = None):
         backend = tokenizer.backend_tokenizer
-        backend.no_padding()
-        backend.no_truncation()
         whole, bare = (backend.encode("a", add_special_tokens=special).ids for special in (True, False))
         place = next(n for n in range(len(whole)) if whole[n : n + len(bare)] == bare)
         self._before, self._after = whole[:place], whole[place + len(bare) :]

@@ -8,7 +8,7 @@ import numpy as np
 
 from diagnosis.corpora.cord19 import open_cord19
 from diagnosis.corpora.corpus import Corpus, Tally
-from diagnosis.corpora.near_duplicates import fingerprint, shingles, words
+from diagnosis.corpora.near_duplicates import shingles, words
 from diagnosis.corpora.pmc import open_pmc
 from diagnosis.corpora.pubmed import open_pubmed
 from diagnosis.errors import UserError
@@ -71,7 +71,7 @@ class HeldOut:
         return bool((np.bincount(owners, minlength=len(self._enough)) >= self._enough).any())
 
 
-def dealt(its_words: list[str], share: float) -> str:
-    """train or held_out, by the text alone; `share` are held out."""
-    number = int.from_bytes(blake2b(fingerprint(its_words), digest_size=8).digest(), "big") / 2**64
+def dealt(fingerprint: bytes, share: float) -> str:
+    """train or held_out, by the fingerprint of a text's words alone; `share` are held out."""
+    number = int.from_bytes(blake2b(fingerprint, digest_size=8).digest(), "big") / 2**64
     return "held_out" if number < share else "train"

@@ -13,6 +13,7 @@ from diagnosis.files import require
 from diagnosis.pretraining.blocks import IGNORED, MaskedBlocks, collate
 from diagnosis.training.checkpoints import KeepLastAndBest, last_checkpoint
 from diagnosis.training.model import longest_input
+from diagnosis.training.tokens import on_device
 
 LOGS = 20
 
@@ -43,6 +44,9 @@ def load_masked(folder: Path, max_tokens: int):
         raise UserError(
             f"params.yaml: adapt.max_tokens is {max_tokens}, but {folder} takes {longest} at most: lower it"
         )
+    # A tokenizer.json may state both: long texts would be cut without a word, short ones would teach padding.
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
     return model, tokenizer
 
 
@@ -97,7 +101,7 @@ def masked_loss(model, tokenizer, blocks: MaskedBlocks, batch_size: int) -> floa
     model.eval()
     for start in range(0, len(blocks), batch_size):
         some = [blocks[block] for block in range(start, min(start + batch_size, len(blocks)))]
-        batch = {name: tensor.to(model.device) for name, tensor in collate(some, tokenizer.pad_token_id).items()}
+        batch = on_device(collate(some, tokenizer.pad_token_id), model.device)
         labels = batch.pop("labels").flatten()
         logits = model(**batch).logits.float().flatten(0, 1)
         total += functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum").item()

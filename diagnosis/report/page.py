@@ -41,13 +41,13 @@ GROUPS = {"age_band": "age"}
 MEASURES = {
     # name: (title, what it says, whether less is better)
     "accuracy": ("Accuracy", "the share of notes decided rightly", False),
-    "sensitivity": ("Sensitivity", "of the patients who have a diagnosis, the share it finds; mean over diagnoses", False),
-    "specificity": ("Specificity", "of those who do not have it, the share it leaves alone; mean over diagnoses", False),
+    "sensitivity": ("Sensitivity", "of the notes with a diagnosis, the share it finds; mean over diagnoses", False),
+    "specificity": ("Specificity", "of those without it, the share it leaves alone; mean over diagnoses", False),
     "ppv": ("PPV", "when it names a diagnosis, how often that is right; mean over diagnoses it names", False),
     "npv": ("NPV", "when it does not name one, how often that is right; mean over diagnoses", False),
     "macro_f1": ("Macro F1", "finding and being right in one number, each diagnosis counting the same", False),
-    "macro_auroc": ("AUROC", "how often it ranks a patient with the diagnosis above one without; 0.5 is a coin", False),
-    "macro_auprc": ("AUPRC", "the same for rare diagnoses; a coin has their prevalence", False),
+    "macro_auroc": ("AUROC", "how often it ranks a note with the diagnosis above one without; 0.5 is a coin", False),
+    "macro_auprc": ("AUPRC", "precision averaged over all sensitivities; chance gives the prevalence", False),
     "brier": ("Brier score", "squared error of the probabilities", True),
     "ece": ("Calibration error", "how far its probabilities are from how often it is right", True),
 }  # fmt: skip

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from diagnosis.errors import UserError
 from diagnosis.phi.spans import Span
-from diagnosis.training.tokens import pad, takes_types
+from diagnosis.training.tokens import on_device, pad, takes_types
 
 LONGEST_ANSWER = 30  # tokens
 CANDIDATES = 20  # likeliest starts, and ends, that are tried
+MIN_ROOM = 8  # tokens of a note beside a question
 WINDOWS_AT_ONCE = 32
 
 
@@ -51,6 +53,11 @@ def question_windows(tokenizer, question: str, text: str, max_tokens: int) -> li
         - backend.num_special_tokens_to_add(True)
         - len(backend.encode(question, add_special_tokens=False).ids)
     )
+    if room < MIN_ROOM:
+        raise UserError(
+            f"params.yaml: finetune_spans.max_tokens is {max_tokens}, which leaves {max(room, 0)} tokens of a note beside a question: raise it, or "
+            "shorten finetune_spans.questions"
+        )
     backend.enable_truncation(max_tokens, stride=room // 4, strategy="only_second")
     first = backend.encode(question, text)
     backend.no_truncation()
@@ -92,7 +99,7 @@ def examples(tokenizer, questions: list[Question], texts: list[str], max_tokens:
 def batch_of(windows: list[QuestionWindow], model, tokenizer) -> dict:
     types = [window.types for window in windows] if takes_types(model) else None
     batch = pad([window.ids for window in windows], types, tokenizer.pad_token_id)
-    return {name: tensor.to(model.device) for name, tensor in batch.items()}
+    return on_device(batch, model.device)
 
 
 def collator(model, tokenizer) -> Callable[[list], dict]:

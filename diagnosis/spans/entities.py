@@ -13,7 +13,7 @@ from tqdm import tqdm
 from diagnosis.phi.spans import Span
 from diagnosis.spans.training import IGNORED
 from diagnosis.spans.windows import Window, windows, words_of
-from diagnosis.training.tokens import pad
+from diagnosis.training.tokens import on_device, pad
 
 WINDOWS_AT_ONCE = 32
 
@@ -83,7 +83,7 @@ def collator(model, tokenizer) -> Callable[[list[tuple[Window, np.ndarray]]], di
         batch["labels"] = torch.full(batch["input_ids"].shape, IGNORED)
         for row, (_, own) in enumerate(some):
             batch["labels"][row, : len(own)] = torch.from_numpy(own)
-        return {name: tensor.to(model.device) for name, tensor in batch.items()}
+        return on_device(batch, model.device)
 
     return collate
 
@@ -102,7 +102,7 @@ def find(model, tokenizer, texts: list[str], labels: list[str], max_tokens: int)
     for start in tqdm(range(0, len(pieces), WINDOWS_AT_ONCE), unit=" batches", desc="finetune_spans: find"):
         some = pieces[start : start + WINDOWS_AT_ONCE]
         batch = pad([window.ids for _, window in some], None, tokenizer.pad_token_id)
-        batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+        batch = on_device(batch, model.device)
         likely = model(**batch).logits.double().log_softmax(-1).cpu().numpy()
         for (number, window), own in zip(some, likely, strict=True):
             places = np.flatnonzero(window.words >= 0)

@@ -7,7 +7,9 @@ from datasets import Dataset
 
 from diagnosis.disclosure import sizes, tellable
 from diagnosis.notes import read_stated
+from diagnosis.training.dataset import column
 from diagnosis.training.inference import corrected
+from diagnosis.training.tokens import on_device
 from diagnosis.training.validation import scores
 from diagnosis.training.windows import LongNotes, pooled, window_outputs
 
@@ -88,7 +90,7 @@ def cost(
         rows = order[start : start + 8].tolist()
         batch = collator([validation[row] for row in rows])
         truth = batch["labels"].numpy()
-        inputs = {name: batch[name].to(device) for name in batch if name not in ("labels", "weight")}
+        inputs = on_device({name: batch[name] for name in batch if name not in ("labels", "weight")}, device)
         outputs, note = window_outputs(model, inputs, long_notes.at_once)
         first = outputs if note is None else outputs[torch.searchsorted(note, torch.arange(len(rows), device=device))]
         whole = pooled(outputs, note, collator.classes, long_notes.pooling).float().cpu().numpy()
@@ -106,7 +108,3 @@ def cost(
 
     result = {"beyond": scored(logits, long), "within": scored(logits, ~long)}
     return result | ({"beyond_by_first_window": scored(by_first, long)} if long_notes.mode == "windows" else {})
-
-
-def column(dataset: Dataset, name: str) -> np.ndarray:
-    return np.array(dataset.data.column(name).to_pylist())

@@ -98,6 +98,15 @@ def check_classes(dataset: Dataset, path: Path, classes: list[str]) -> None:
         )
 
 
+def column(dataset: Dataset, name: str) -> np.ndarray:
+    """A column of one number a note, as (notes,)."""
+    return dataset.data.column(name).to_numpy()
+
+
+def class_numbers(dataset: Dataset) -> np.ndarray:
+    return np.array([row[0] for row in dataset.data.column("target").to_pylist()])
+
+
 def class_shares(dataset: Dataset, classes: int) -> list[float]:
     """The share of the notes that has each class."""
     counts = Counter(number for row in dataset.data.column("target").to_pylist() for number in row)

@@ -12,7 +12,9 @@ from tqdm import tqdm
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from diagnosis.errors import UserError
+from diagnosis.training.dataset import class_numbers
 from diagnosis.training.model import of_notes, output_layer
+from diagnosis.training.tokens import on_device
 
 SMOTE = ("smote", "borderline_smote")
 NEIGHBOURS = 5  # Chawla et al. 2002
@@ -75,7 +77,8 @@ def embed(model, dataset: Dataset, collator) -> np.ndarray:
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
             batch = collator([dataset[int(row)] for row in rows])
-            batch = {name: value.to(model.device) for name, value in batch.items() if name not in ("labels", "weight")}
+            inputs = {name: value for name, value in batch.items() if name not in ("labels", "weight")}
+            batch = on_device(inputs, model.device)
             model(**batch)
             vectors = of_notes(seen.pop(), batch).float().cpu().numpy()
             if result is None:
@@ -114,10 +117,6 @@ def mixed(embeddings: np.ndarray, targets: np.ndarray, resampling: dict) -> tupl
     sampler = Plain(**options) if resampling["method"] == "smote" else BorderlineSMOTE(**options)
     embeddings, targets = sampler.fit_resample(embeddings, targets)
     return embeddings.astype(np.float32), targets
-
-
-def class_numbers(dataset: Dataset) -> np.ndarray:
-    return np.array([row[0] for row in dataset.data.column("target").to_pylist()])
 
 
 def as_dataset(embeddings: np.ndarray, targets: np.ndarray) -> Dataset:

@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 
 from diagnosis.errors import UserError
 from diagnosis.notes import open_notes, read_stated
+from diagnosis.training.dataset import class_numbers, column
 from diagnosis.training.embeddings import SMOTE
 from diagnosis.training.model import of_notes, output_layer
 
@@ -80,7 +81,7 @@ def reweighed(dataset: Dataset, prior: list[float]) -> tuple[Dataset, list[float
     no note of a class that class loses some of its weight, which the prior (`prior` before) follows.
     """
     group, weight = column(dataset, "group"), column(dataset, "weight")
-    target = np.array([row[0] for row in dataset.data.column("target").to_pylist()])
+    target = class_numbers(dataset)
     known = group >= 0
     counts = np.zeros((group.max() + 1, len(prior)))
     np.add.at(counts, (group[known], target[known]), 1)
@@ -91,10 +92,6 @@ def reweighed(dataset: Dataset, prior: list[float]) -> tuple[Dataset, list[float
     moved = np.asarray(prior) * after / before
     dataset = dataset.remove_columns("weight").add_column("weight", new.astype(np.float32))
     return dataset, (moved / moved.sum()).tolist()
-
-
-def column(dataset: Dataset, name: str) -> np.ndarray:
-    return dataset.data.column(name).to_numpy()
 
 
 def guard(model, train: Dataset, groups: list[str], params) -> "Adversary | WorstGroup | None":

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from diagnosis.errors import UserError
+from diagnosis.training.model import output_layer
 from diagnosis.training.windows import LongNotes
 
 GATE = 128  # width of the gate, as in Ilse et al. 2018
@@ -114,16 +115,12 @@ def is_gated(long_notes: LongNotes) -> bool:
 
 
 def gate(model) -> None:
-    named = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module.out_features == model.config.num_labels
-    ]
-    if not named:
+    linear = output_layer(model)
+    if linear is None:
         raise UserError(
             "finetune.pooling is attention, but the base model's classifier ends in no linear layer: set it to mean or max"
         )
-    name, linear = named[-1]
+    name = next(name for name, module in model.named_modules() if module is linear)
     parent, _, own = name.rpartition(".")
     setattr(model.get_submodule(parent), own, GatedLinear(linear))
 

@@ -10,7 +10,7 @@ from diagnosis.errors import UserError
 from diagnosis.files import read_json, require
 from diagnosis.training.adapters import BASE, FILE, load_adapter
 from diagnosis.training.heads import load_classifier
-from diagnosis.training.tokens import pad, takes_types
+from diagnosis.training.tokens import on_device, pad, takes_types
 from diagnosis.training.windows import LongNotes, in_windows, pooled, tokenise_notes
 
 CARD = "diagnosis.json"  # what the model was trained for, beside its weights
@@ -77,7 +77,7 @@ def note_logits(
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         batch = pad([ids[row] for row in rows], types and [types[row] for row in rows], tokenizer.pad_token_id)
-        batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+        batch = on_device(batch, model.device)
         for row, output in zip(rows, model(**batch).logits.float().cpu(), strict=True):
             outputs[row] = output
         new = {note[row] for row in rows} - begun

@@ -82,9 +82,16 @@ def longest_input(model) -> int | None:
     """The most tokens that the model's positions can take, or None where they have no end."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # RoBERTa counts positions from behind its padding index: of 514, 512 are left.
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+            return module.num_embeddings - first_position(model)  # RoBERTa's 514 are 512
     return getattr(model.config, "max_position_embeddings", None)
+
+
+def first_position(model) -> int:
+    """The number of a note's first token: RoBERTa counts from behind its padding index, others from 0."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            return 0 if module.padding_idx is None else module.padding_idx + 1
+    return 0
 
 
 def head_modules(model) -> list[str]:

@@ -49,6 +49,11 @@ def pad(ids: list[np.ndarray], types: list[np.ndarray] | None, pad_id: int, mult
     return batch
 
 
+def on_device(batch: dict, device: torch.device) -> dict:
+    """The batch with its tensors on the device; what is no tensor (the longest note of an unpadded batch) stays."""
+    return {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
+
+
 def takes_types(model) -> bool:
     """Whether the model tells the two texts of a pair apart by segment numbers (BERT does, RoBERTa does not)."""
     return getattr(model.config, "type_vocab_size", 0) > 1

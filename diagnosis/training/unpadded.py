@@ -9,7 +9,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 from transformers import AttentionInterface
 from transformers.modeling_layers import GenericForSequenceClassification
@@ -18,6 +17,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from diagnosis.errors import UserError
 from diagnosis.training.dataset import Collator
 from diagnosis.training.methods import VIRTUAL
+from diagnosis.training.model import first_position
 
 
 def attend(
@@ -168,14 +168,6 @@ def note_vectors(tokens: torch.Tensor, starts: torch.Tensor, pooling: str) -> to
     note = torch.repeat_interleave(torch.arange(len(lengths), device=tokens.device), lengths)
     sums = tokens.new_zeros((len(lengths), tokens.shape[1])).index_add(0, note, tokens)
     return sums / lengths[:, None]
-
-
-def first_position(model) -> int:
-    """The number of a note's first token: RoBERTa counts from behind its padding index, others from 0."""
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            return 0 if module.padding_idx is None else module.padding_idx + 1
-    return 0
 
 
 def joined(ids: list[np.ndarray], types: list[np.ndarray] | None, first: int) -> dict:
