@@ -13,7 +13,7 @@ from collections import Counter
 
 import numpy as np
 
-from diagnosis.fairness.compare import compare, part_of, score
+from diagnosis.fairness.compare import compare, score
 from diagnosis.scores import evidence
 from diagnosis.scores.bootstrap import interval, patient_weights
 from diagnosis.scores.label_noise import label_noise
@@ -109,7 +109,7 @@ def gaps(lost: float) -> dict[tuple[str, str], float]:
         shard = Shard(notes, patient, truth, probabilities, np.zeros(360, bool), True)
         for name, values in columns.items():
             groups = {
-                str(value): score(part_of(shard, np.flatnonzero(values == value)), patients, 300, 7, 5)
+                str(value): score(shard.at(np.flatnonzero(values == value)), patients, 300, 7, 5)
                 for value in np.unique(values)
             }
             for metric in GROUP_METRICS:

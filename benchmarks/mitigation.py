@@ -30,7 +30,7 @@ from benchmarks.real import PAGE, ROOT
 from benchmarks.rebalance import EMBEDDED, Body, notes_of, teach
 from diagnosis.calibration import methods as calibration
 from diagnosis.errors import run
-from diagnosis.fairness.compare import compare, part_of, score
+from diagnosis.fairness.compare import compare, score
 from diagnosis.files import read_json, write_json
 from diagnosis.scores.baselines import truth
 from diagnosis.scores.bootstrap import interval, patient_weights
@@ -277,7 +277,7 @@ def table(results: dict, data: Data) -> list[str]:
             cost = f"{own - scores['none'][name]:+.3f} ({low:+.3f} to {high:+.3f})"
             cells += [f"{own:.3f}", "" if method == "none" else cost]
         groups = {
-            name: score(part_of(shard, np.flatnonzero(data.group[rows] == g)), len(scorer.ones), SAMPLES, SEED, 5)
+            name: score(shard.at(np.flatnonzero(data.group[rows] == g)), len(scorer.ones), SAMPLES, SEED, 5)
             for g, name in enumerate(data.groups)
         }
         for metric, margin in GAPS.items():

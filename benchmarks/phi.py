@@ -21,7 +21,6 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from scipy.stats import beta
 from tqdm import tqdm
 
 from benchmarks.phi_notes import SETS, Note, draw_notes
@@ -33,6 +32,7 @@ from diagnosis.phi.identifiers import MASKS
 from diagnosis.phi.names import COUNTRIES, STATES
 from diagnosis.phi.score import TOKEN, touched_words
 from diagnosis.phi.spans import Span
+from diagnosis.scores.evidence import clopper_pearson
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("DIAGNOSIS_DATA", ROOT.parent / "shared" / "data"))
@@ -192,9 +192,7 @@ def measures(notes: list[Note], found: list, misses: bool = True) -> dict:
 
 def interval(hits: int, of: int) -> dict:
     """Clopper and Pearson (1934), 95 %."""
-    low = beta.ppf(0.025, hits, of - hits + 1) if hits else 0.0
-    high = beta.ppf(0.975, hits + 1, of - hits) if hits < of else 1.0
-    return {"value": hits / of, "low": low, "high": high}
+    return {"value": hits / of, **clopper_pearson(hits, of)}
 
 
 def over_redaction(texts: list[str]) -> dict:

@@ -81,10 +81,9 @@ def take_baseline_for_model(folder: Path) -> None:
         [np.log(np.maximum(row, 1e-9)) for row in rows["probabilities"].to_numpy()], pa.list_(pa.float32())
     )
     rows = rows.set_column(rows.column_names.index("logits"), rows.schema.field("logits"), logits)
-    for name, file in (("model", "predictions"), ("calibrated", "calibrated")):
-        model = pa.array([name] * len(rows))
-        renamed = rows.set_column(rows.column_names.index("model"), rows.schema.field("model"), model)
-        pq.write_table(renamed, folder / f"data/{file}.parquet")
+    model = pa.array(["model"] * len(rows))
+    rows = rows.set_column(rows.column_names.index("model"), rows.schema.field("model"), model)
+    pq.write_table(rows, folder / "data/predictions.parquet")
 
 
 def table(measured: dict, sizes: list[int]) -> str:

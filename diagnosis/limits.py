@@ -1,6 +1,7 @@
 """Values of metrics files against limits: kept, broken, or not to be concluded. What is missing or undefined is never kept."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,20 +29,13 @@ def value_at(content: dict, path: Path, *keys: str, kind: type | tuple = (int, f
     return found
 
 
-def at_least(content: dict, path: Path, keys: tuple, name: str, limit: float) -> Judged:
+def one_sided(content: dict, path: Path, keys: tuple, name: str, limit: float, keeps: Callable) -> Judged:
+    """A value that `keeps` (operator.ge or operator.le) its limit, or does not."""
     value = value_at(content, path, *keys)
     if isinstance(value, Judged):
         return value
     says = f"{'.'.join(keys)} of {path} is {value:.4g}, {name} is {limit:.4g}"
-    return Judged(KEPT if value >= limit else BROKEN, says)
-
-
-def at_most(content: dict, path: Path, keys: tuple, name: str, limit: float) -> Judged:
-    value = value_at(content, path, *keys)
-    if isinstance(value, Judged):
-        return value
-    says = f"{'.'.join(keys)} of {path} is {value:.4g}, {name} is {limit:.4g}"
-    return Judged(KEPT if value <= limit else BROKEN, says)
+    return Judged(KEPT if keeps(value, limit) else BROKEN, says)
 
 
 def between(content: dict, path: Path, keys: tuple, name: str, limit: float) -> Judged:

@@ -20,7 +20,6 @@ from diagnosis.fairness.compare import (
     critical,
     described,
     frame,
-    part_of,
     pooled_scores,
     score,
     selection_rates,
@@ -88,7 +87,7 @@ def audit(
     patients = int(shard.patients.max()) + 1
     sampling = (patients, params.bootstrap_samples, params.seed, params.min_class_count)
     everyone = score(shard, *sampling, after, params.net_benefit_threshold)
-    result = {"n": len(table), "n_patients": patients, "overall": rounded(described(everyone))}
+    result = {"n": len(table), "n_patients": patients, "overall": rounded(described(everyone, params.min_count))}
     stated = [column for column in params.groups if table[column].notna().any()]
     if not stated:
         return result | {"status": "no groups"}
@@ -103,7 +102,7 @@ def audit(
             c, margin = critical([each[metric] for each in family.values()]), getattr(params.margins, metric)
             for grouping, each in family.items():
                 decimals = 2 if metric in ONE_VS_REST else found[grouping]["decimals"]
-                found[grouping]["compared"][metric] = rounded(concluded(each[metric], c, margin), decimals)
+                found[grouping]["compared"][metric] = rounded(concluded(each[metric], metric, c, margin), decimals)
     for of in found.values():
         del of["decimals"]
 
@@ -140,7 +139,7 @@ def grouped(
         label: np.flatnonzero(labels == label) for cell, label in names.items() if cells[cell][1] >= params.min_count
     }
     groups = {
-        label: score(part_of(shard, own), *sampling, part_of(after, own), params.net_benefit_threshold)
+        label: score(shard.at(own), *sampling, after.at(own), params.net_benefit_threshold)
         for label, own in rows.items()
     }
     plain = frame(shard, labels, groups).by_group if groups else None
@@ -150,11 +149,11 @@ def grouped(
             by_group[label] = {"n_patients": f"<{params.min_count}", "verdict": "undecidable"}
             continue
         notes, count = cells[cell] if cell in shown else (None, f">={params.min_count}")
-        rates = selection_rates(part_of(shard, rows[label]), classes, params.min_count)
+        rates = selection_rates(shard.at(rows[label]), classes, params.min_count)
         by_group[label] = {
             "n": notes,
             "n_patients": count,
-            **described(groups[label], plain.loc[label]),
+            **described(groups[label], params.min_count, plain.loc[label]),
             "selection_rate": rates,
         }
     # 0.8125 says 16 notes: where a size is hidden, the scores are coarse.

@@ -11,7 +11,7 @@ from diagnosis.errors import UserError, run
 from diagnosis.files import read_json
 from diagnosis.notes import open_notes, read_metadata, read_notes
 from diagnosis.params import Params
-from diagnosis.scores.baselines import fit, priors, tfidf, truth
+from diagnosis.scores.baselines import fit, tfidf, truth
 from diagnosis.scores.clinician import named, previous, shares
 from diagnosis.scores.predictions import prediction_writer
 from diagnosis.text.label_mentions import Mentions
@@ -60,7 +60,7 @@ def main():
         regression = fit(vectors, present, task == "single_label", C=params.C, max_iter=params.max_iter)
 
     # ---- score the other shards
-    prior, single = priors(labels, classes), task == "single_label"
+    prior, single = present.mean(axis=0), task == "single_label"
     titles = read_json(TITLES)
     mentions = Mentions({label: titles.get(label, [label]) for label in classes})
     with prediction_writer(BASELINE, classes=classes, task=task, data_use=metadata.get("data_use")) as write:

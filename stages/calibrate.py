@@ -120,7 +120,7 @@ def say(card: dict, notes: int) -> None:
     if card["reason"]:
         print(f"calibrate: {card['reason']}")
     if pooled := [label for label, part in card["by_class"].items() if part["method"] == "pooled"]:
-        print(f"calibrate: too few notes for {card['method']}, the pooled temperature instead: {', '.join(pooled)}")
+        print(f"calibrate: no {card['method']} of their own, the pooled temperature instead: {', '.join(pooled)}")
     points = card["operating_points"]["by_class"]
     if unmet := [label for label, point in points.items() if point["threshold"] is None]:
         print(

@@ -12,8 +12,9 @@ from diagnosis.disclosure import rounded
 from diagnosis.errors import UserError, run
 from diagnosis.explain.choice import by_hash, worst
 from diagnosis.explain.classifier import Classifier
+from diagnosis.explain.concepts import findings_by_shard
 from diagnosis.explain.methods import generator
-from diagnosis.explain.overall import findings_by_shard, imitated, scored_bottleneck, terms_by_class
+from diagnosis.explain.overall import imitated, scored_bottleneck, terms_by_class
 from diagnosis.explain.plot import attention, beside_random
 from diagnosis.explain.single import check_same_model, explain, planted_words, read_texts
 from diagnosis.explain.summary import summary
@@ -96,7 +97,8 @@ def main():
         rows = list(chosen)
         for start in range(0, len(rows), AT_ONCE):
             part = {row: chosen[row] for row in rows[start : start + AT_ONCE]}
-            done, missing = explain(classifier, shard, part, texts, planted, params)
+            done, lacking = explain(classifier, shard, part, texts, planted, params)
+            missing |= lacking
             empty += len(part) - len(done)
             explained += done
             bar.update(len(part))

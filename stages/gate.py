@@ -1,5 +1,6 @@
 """End the run with an error where a stated limit is broken; by then everything is measured, written and published."""
 
+import operator
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,7 +9,7 @@ from pydantic import Field
 
 from diagnosis.errors import UserError, run
 from diagnosis.files import read_json
-from diagnosis.limits import BROKEN, KEPT, UNDECIDED, Judged, at_least, at_most, between, fair, value_at
+from diagnosis.limits import BROKEN, KEPT, UNDECIDED, Judged, between, fair, one_sided, value_at
 from diagnosis.params import Params
 
 EVALUATE = Path("metrics/evaluate.json")
@@ -74,13 +75,13 @@ def judge(params: GateParams, evaluate: dict, fairness: dict, leakage: dict):
     # ---- all notes
     if params.min_sensitivity is not None:
         where = (shard, "interval", "model", "sensitivity", "low")
-        yield at_least(evaluate, EVALUATE, where, "gate.min_sensitivity", params.min_sensitivity)
+        yield one_sided(evaluate, EVALUATE, where, "gate.min_sensitivity", params.min_sensitivity, operator.ge)
     if params.max_ece is not None:
         where = (shard, "calibrated", "ece")
-        yield at_most(evaluate, EVALUATE, where, "gate.max_ece", params.max_ece)
+        yield one_sided(evaluate, EVALUATE, where, "gate.max_ece", params.max_ece, operator.le)
     if params.max_leakage_lift is not None:
         where = ("gate", "highest_lift")
-        yield at_most(leakage, LEAKAGE, where, "gate.max_leakage_lift", params.max_leakage_lift)
+        yield one_sided(leakage, LEAKAGE, where, "gate.max_leakage_lift", params.max_leakage_lift, operator.le)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import transformers
 from pydantic import ConfigDict, Field
 from tqdm import tqdm
 
-from diagnosis.behaviour.compare import by_group, control, numbered, scored
+from diagnosis.behaviour.compare import by_group, control, scored
 from diagnosis.behaviour.copies import all_copies, first_notes, randomness, shuffled
 from diagnosis.behaviour.domain import judged
 from diagnosis.behaviour.negation import DIRECTIONS, Support
@@ -21,6 +21,7 @@ from diagnosis.errors import UserError, run
 from diagnosis.files import write_json
 from diagnosis.notes import read_metadata
 from diagnosis.params import Params
+from diagnosis.scores.shards import patient_numbers
 from diagnosis.text.concepts import Concepts
 from diagnosis.training.device import out_of_memory_explained, prepare_device
 from diagnosis.training.inference import check_preprocessing, load_finetuned
@@ -117,7 +118,7 @@ def main():
             probes[name] = control(before, after, single)
             continue
         own = [notes[row] for row in of.rows]
-        patients, sign = numbered([note["patient_id"] for note in own]), DIRECTIONS.get(name, 0)
+        patients, sign = patient_numbers([note["patient_id"] for note in own]), DIRECTIONS.get(name, 0)
         margins = (params.margin, params.move_margin)
         found = scored(before, after, patients, of.expected, sign, margins, sampling, **settings)
         if "n" in found:
@@ -129,7 +130,7 @@ def main():
                 groups["by_origin"] = (np.array(origins) == ORIGINS, ORIGINS)
             found |= {key: by_group(before, after, patients, *group, **settings) for key, group in groups.items()}
         probes[name] = found
-    patients = numbered([note["patient_id"] for note in shown])
+    patients = patient_numbers([note["patient_id"] for note in shown])
     enough = len(np.unique(patients)) >= params.min_count
     domain = judged(
         said["train"],

@@ -345,8 +345,8 @@ def test_answers_and_their_reasons():
 
 def test_the_budget_is_kept_on_the_shard_it_is_fitted_on():
     sure = np.array([0.3, 0.4, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.9, 1.0])
-    assert [limit(sure, b) for b in (0, 0.1, 0.2, 0.3)] == [0.3, 0.4, 0.4, 0.5]
-    assert all((sure < limit(sure, b)).mean() <= b for b in np.arange(0, 1, 0.05)) and limit(sure[:0], 0.1) is None
+    assert [limit(sure, b) for b in (0, 0.1, 0.2, 0.3)] == [None, 0.4, 0.4, 0.5]
+    assert all((sure < limit(sure, b)).mean() <= b for b in np.arange(0.05, 1, 0.05)) and limit(sure[:0], 0.1) is None
     assert confidence(np.array([[0.9, 0.55], [0.2, 0.1]]), single=False) == pytest.approx([0.55, 0.8])
 
 

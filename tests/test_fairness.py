@@ -9,7 +9,7 @@ from scored import CLASSES, prediction_rows, random_shard, write_predictions, wr
 from sklearn.metrics import accuracy_score, recall_score
 
 from diagnosis.disclosure import rounded, tellable
-from diagnosis.fairness.compare import COMPARED, METRICS, ONE_VS_REST, Group, compare, frame, part_of, score
+from diagnosis.fairness.compare import COMPARED, METRICS, ONE_VS_REST, Group, compare, frame, score
 from diagnosis.fairness.groups import groupings
 from diagnosis.files import sha256
 
@@ -79,7 +79,7 @@ def test_groupings_and_rounding():
 def test_by_group_equals_fairlearn_with_scikit_learn():
     shard = random_shard(400, patients=300)
     labels = np.where(np.arange(400) % 3 == 0, "A", "B").astype(object)
-    groups = {name: score(part_of(shard, np.flatnonzero(labels == name)), 300, 60, 7, 1) for name in ("A", "B")}
+    groups = {name: score(shard.at(np.flatnonzero(labels == name)), 300, 60, 7, 1) for name in ("A", "B")}
     ours = frame(shard, labels, groups)
     expected = MetricFrame(
         metrics={

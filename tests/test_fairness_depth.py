@@ -20,7 +20,6 @@ from diagnosis.fairness.compare import (
     critical,
     net_benefit,
     over_confidence,
-    part_of,
     score,
     selection_rates,
 )
@@ -34,7 +33,7 @@ def two_groups(notes=400, single=True, least=1):
     shard = random_shard(notes, single=single, patients=notes * 3 // 4)
     labels = np.where(np.arange(notes) % 3 == 0, "A", "B").astype(object)
     groups = {
-        name: score(part_of(shard, np.flatnonzero(labels == name)), notes * 3 // 4, 60, 7, least, None, 0.3)
+        name: score(shard.at(np.flatnonzero(labels == name)), notes * 3 // 4, 60, 7, least, None, 0.3)
         for name in ("A", "B")
     }
     return shard, labels, groups
@@ -183,7 +182,7 @@ def test_intervals_of_a_family_are_wider():
             for name, g in groups.items()
         }
         others.append(contrasts(rolled, "accuracy"))
-    alone, together = (concluded(one, critical(family), 0.1) for family in ([one], [one, *others]))
+    alone, together = (concluded(one, "accuracy", critical(family), 0.1) for family in ([one], [one, *others]))
     assert critical([one]) == pytest.approx(1.96, abs=0.1)
     assert critical([one, *others]) == pytest.approx(2.77, abs=0.15)  # 1 - 0.95 ** (1 / 9), two-sided
     assert (alone["verdict"], together["verdict"]) == ("unfair", "cannot_conclude")

@@ -24,7 +24,6 @@ from diagnosis.behaviour.compare import (
     estimate,
     flips,
     invariance,
-    numbered,
     scored,
     total_variation,
 )
@@ -35,6 +34,7 @@ from diagnosis.behaviour.outputs import Outputs, outputs
 from diagnosis.behaviour.vignettes import answered, read_vignettes
 from diagnosis.errors import UserError
 from diagnosis.out_of_distribution import Mahalanobis, auroc, doubt, energy
+from diagnosis.scores.shards import patient_numbers
 from diagnosis.text.concepts import Concepts
 from diagnosis.training.inference import load_finetuned
 
@@ -227,7 +227,7 @@ def test_one_patients_notes_are_no_more_evidence():
     wide = estimate(values, np.tile([0, 1], 10), **SAMPLING)
     narrow = estimate(values, np.arange(20), **SAMPLING)
     assert wide["high"] - wide["low"] > 1.5 * (narrow["high"] - narrow["low"])
-    assert numbered(["a", None, "a", None]).tolist() == [0, 1, 0, 2]
+    assert patient_numbers(["a", None, "a", None]).tolist() == [0, 1, 0, 2]
 
 
 @pytest.mark.parametrize(

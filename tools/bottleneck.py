@@ -13,8 +13,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from diagnosis.errors import UserError, run
-from diagnosis.explain.concepts import apply_bottleneck, read_bottleneck
-from diagnosis.explain.overall import findings_by_shard
+from diagnosis.explain.concepts import apply_bottleneck, findings_by_shard, read_bottleneck
 from diagnosis.params import PARAMS
 from diagnosis.scores.metrics import Scorer
 from diagnosis.scores.shards import Predictions

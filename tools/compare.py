@@ -9,6 +9,7 @@ Test notes, or validation's where either side withholds test. Margins and more s
 """
 
 import argparse
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -201,6 +202,9 @@ def markdown(result: dict, old: str, new: str, params: CompareParams) -> str:
         lines += [f"| {model} | {metric} | {cells(row)} |" for metric, row in rows.items()]
     lines += ["", LEGEND.format(samples=params.bootstrap_samples, alpha=params.alpha, patients=patients)]
     lines += [f"Hypotheses in the table above: {result['tested']['headline']}."]
+    for table, count in result["tested"].items():
+        if count > params.alpha * (params.bootstrap_samples + 1):  # Holm's least p is above alpha
+            lines += [f"**{count} hypotheses ({table}) need {math.ceil(count / params.alpha):,} draws before any verdict is possible**: raise compare.bootstrap_samples."]  # fmt: skip
     if params.margins.calibrated and "calibrated" not in result["headline"]:
         lines += [f"Not both have {TABLES['calibrated']}: its metrics are left out."]
     lines += ["", independence(result)]

@@ -114,6 +114,8 @@ def markdown(result: dict) -> str:
         lines += [f"| record, accuracy | | {between(right['record_accuracy'])} |"]
         lines += ["", "| severity of the model's errors | cases | share of all notes |", "|---|---|---|"]
         lines += [f"| {name} | {row['cases']} | {between(row['share'])} |" for name, row in result["severity"].items()]
+    else:
+        lines += [f"No estimate for the whole shard: no case of {', '.join(right['strata_without_decided'])} is decided. Have more of them read."]  # fmt: skip
     lines += [
         "",
         "| clinician | truth | cases | metric | model | clinician | model minus clinician |",

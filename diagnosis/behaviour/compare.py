@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from diagnosis.disclosure import rounded, tellable
 from diagnosis.scores.bootstrap import interval, patient_weights
@@ -127,10 +126,3 @@ def scored(
     move = sign * np.array([row.sum() if single else row.mean() for row in gained])
     result["move"] = estimate(move, patients, **sampling)
     return result | {"verdict": direction(result["move"], margins[1])}
-
-
-def numbered(patient_ids: list[str | None]) -> np.ndarray:
-    """(n,) patients, from 0 on; a note without one is a patient of its own."""
-    ids = pd.Series(patient_ids, dtype=object)
-    ids = ids.where(ids.notna(), [("alone", row) for row in range(len(ids))])
-    return pd.factorize(ids)[0]

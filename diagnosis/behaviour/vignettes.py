@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
 
 from diagnosis.errors import UserError
 from diagnosis.files import require
+from diagnosis.scores.evidence import clopper_pearson
 from diagnosis.scores.shards import decisions
 
 COLUMNS = ["expected", "text"]
@@ -61,6 +61,5 @@ def answered(vignettes: Vignettes, probabilities: np.ndarray, classes: list[str]
         instead = "+".join(classes[k] for k in np.flatnonzero(decided[row])) or "(none)"
         of_class = missed.setdefault(classes[numbers[row]], {})
         of_class[instead] = of_class.get(instead, 0) + 1
-    interval = binomtest(int(right.sum()), n).proportion_ci(0.95, method="exact")
-    accuracy = {"value": float(right.mean()), "low": float(interval.low), "high": float(interval.high)}
+    accuracy = {"value": float(right.mean()), **clopper_pearson(int(right.sum()), n)}
     return result | {"accuracy": accuracy, "missed": missed}

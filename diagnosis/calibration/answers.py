@@ -7,11 +7,11 @@ import numpy as np
 from diagnosis.calibration import conformal
 from diagnosis.scores.shards import decisions
 
-REASONS = {
-    "several_fit": "more than one diagnosis fits",
-    "none_fits": "no diagnosis fits well",
-    "low_confidence": "the diagnosis is not sure enough",
-}
+REASONS = (
+    "several_fit",
+    "none_fits",
+    "low_confidence",
+)  # more than one diagnosis fits, none does, or it is not sure enough
 
 
 def confidence(probabilities: np.ndarray, single: bool) -> np.ndarray:
@@ -22,8 +22,8 @@ def confidence(probabilities: np.ndarray, single: bool) -> np.ndarray:
 
 
 def limit(confidences: np.ndarray, budget: float) -> float | None:
-    """The confidence under which the clinician is asked: under it lies no more than `budget` of these notes. Null without any."""
-    if not len(confidences):
+    """The confidence under which the clinician is asked: under it lies no more than `budget` of these notes. Null without any notes, or budget."""
+    if not len(confidences) or not budget:
         return None
     return float(np.sort(confidences)[math.floor(budget * len(confidences) + 1e-9)])
 
@@ -31,7 +31,7 @@ def limit(confidences: np.ndarray, budget: float) -> float | None:
 def answers(card: dict, probabilities: np.ndarray) -> list[dict]:
     """An answer a note, from models/calibration.json and (n, k) calibrated probabilities.
 
-    answer: the decided labels, or null where the clinician is asked. reason: a key of REASONS, or null. confidence. set: the
+    answer: the decided labels, or null where the clinician is asked. reason: one of REASONS, or null. confidence. set: the
     labels of its conformal set; null with several labels a note. The budget decides who is asked about, the set says why.
     """
     single, classes = card["task"] == "single_label", card["classes"]

@@ -8,9 +8,6 @@ from diagnosis.scores.evidence import clopper_pearson
 from diagnosis.scores.proportions import proportions
 from diagnosis.scores.shards import Shard
 
-AIMS = ("sensitivity", "net_benefit", "f1", "cost")
-COSTS = ("false_negative", "false_positive", "true_positive", "true_negative")
-
 
 def choose(
     probabilities: np.ndarray, truth: np.ndarray, patients: np.ndarray, *, aim: str, min_class_count: int,

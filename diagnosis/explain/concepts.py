@@ -6,6 +6,7 @@ import string
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -14,6 +15,8 @@ from sklearn.tree._tree import TREE_LEAF, TREE_UNDEFINED
 
 from diagnosis.errors import UserError
 from diagnosis.files import read_json
+from diagnosis.notes import read_notes
+from diagnosis.scores.shards import patient_numbers
 from diagnosis.text.concepts import Concepts
 from diagnosis.text.context import KINDS, note_scopes
 
@@ -30,6 +33,33 @@ def findings(concepts: Concepts, text: str) -> set[str]:
     for start, end, name in concepts.find(text):
         kinds = {s.kind for s in scopes if s.start < end and start < s.end and not start <= s.phrase[0] < end}
         result.add(f"{name} ({min(kinds, key=KINDS.index) if kinds else 'present'})")
+    return result
+
+
+class Found(NamedTuple):
+    """A shard's findings, one entry a note."""
+
+    note_ids: list[str]
+    patients: np.ndarray
+    labels: list[list[str]]
+    findings: list[set[str]]
+
+    def of(self, note_ids) -> list[set[str]]:
+        by_id = dict(zip(self.note_ids, self.findings, strict=True))
+        return [by_id[note_id] for note_id in note_ids]
+
+
+def findings_by_shard(concepts: Concepts, split: Path, names: list[str]) -> dict[str, Found]:
+    """The findings of the notes of these shards; both texts of a pair count."""
+    result = {}
+    for name in names:
+        notes = []
+        for batch in read_notes(split / f"{name}.parquet", ["note_id", "patient_id", "labels", "text", "text_pair"]):
+            for note in batch:
+                text = "\n".join(filter(None, (note["text"], note["text_pair"])))
+                notes.append((note["note_id"], note["patient_id"], note["labels"], findings(concepts, text)))
+        ids, patients, labels, found = zip(*notes, strict=True) if notes else ((), (), (), ())
+        result[name] = Found(list(ids), patient_numbers(patients), list(labels), list(found))
     return result
 
 

@@ -1,63 +1,27 @@
 """What counts over all notes, beside the model: terms by class, the concept bottleneck, rules."""
 
 from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from diagnosis.explain.classifier import Classifier
 from diagnosis.explain.concepts import (
+    Found,
     apply_bottleneck,
     common_findings,
-    findings,
     fit_bottleneck,
     fit_rules,
     table,
     top_terms,
 )
 from diagnosis.explain.gradients import integrated_gradients
-from diagnosis.notes import read_notes
 from diagnosis.scores.baselines import truth
 from diagnosis.scores.bootstrap import interval, patient_weights
 from diagnosis.scores.metrics import Scorer
-from diagnosis.scores.shards import Predictions, Shard, patient_numbers
-from diagnosis.text.concepts import Concepts
+from diagnosis.scores.shards import Predictions, Shard
 
 AT_ONCE = 64  # notes
 SCORES = ("accuracy", "macro_f1")
-
-
-class Found(NamedTuple):
-    """A shard's findings, one entry a note."""
-
-    note_ids: list[str]
-    patients: np.ndarray
-    labels: list[list[str]]
-    findings: list[set[str]]
-
-    def of(self, note_ids) -> list[set[str]]:
-        by_id = dict(zip(self.note_ids, self.findings, strict=True))
-        return [by_id[note_id] for note_id in note_ids]
-
-
-def findings_by_shard(concepts: Concepts, split: Path, names: list[str]) -> dict[str, Found]:
-    """The findings of the notes of these shards; both texts of a pair count."""
-    result = {}
-    for name in names:
-        notes = []
-        for batch in read_notes(split / f"{name}.parquet", ["note_id", "patient_id", "labels", "text", "text_pair"]):
-            for note in batch:
-                text = "\n".join(filter(None, (note["text"], note["text_pair"])))
-                notes.append((note["note_id"], note["patient_id"], note["labels"], findings(concepts, text)))
-        ids, patients, labels, found = zip(*notes, strict=True) if notes else ((), (), (), ())
-        result[name] = Found(list(ids), owners(patients), list(labels), list(found))
-    return result
-
-
-def owners(patient_ids) -> np.ndarray:
-    return patient_numbers(pd.Series(patient_ids, dtype=object)) if len(patient_ids) else np.zeros(0, np.int64)
 
 
 def terms_by_class(

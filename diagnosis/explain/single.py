@@ -58,6 +58,8 @@ def explain(
     nothing, by its name."""
     read = {row: classifier.read(shard.note_ids[row], *texts[shard.note_ids[row]]) for row in chosen}
     rows = [row for row, note in read.items() if note.spans]
+    if not rows:
+        return [], {}
     notes, classes = [read[row] for row in rows], [classes_of(shard, row) for row in rows]
     options = {"steps": params.steps, "samples": params.samples}
     scores, totals, by_head, missing = attribute(

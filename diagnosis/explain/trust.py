@@ -10,6 +10,7 @@ from diagnosis.scores.bootstrap import interval, patient_weights
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)  # of the words, as ERASER has them
 TOP = 0.1  # of the words, for the overlap of two attributions
 RANDOM_DRAWS = 3  # of a random order of a note's words; each costs as many evaluations as a method
+LEAST_PATIENTS = 6  # of one sign by chance: 2 * 0.5 ** 6 < 0.05 (the sign test)
 RANDOM_SCORES = 50  # of random attributions, where they cost none
 
 
@@ -79,14 +80,14 @@ def beside_random(
 ) -> dict:
     """A method's score over notes, what random orders get on the same notes, the paired difference, and what follows.
 
-    "better than random" only where the whole interval of the difference is on the good side; of fewer than two patients nothing
+    "better than random" only where the whole interval of the difference is on the good side; of fewer than LEAST_PATIENTS nothing
     follows.
     """
     sampling = {"patients": patients, "samples": samples, "seed": seed}
     difference = mean_with_interval(values - chance, **sampling)
     low, high = (difference["low"], difference["high"]) if high_is_good else (difference["high"], difference["low"])
     sign = 1 if high_is_good else -1
-    if low is None or len(np.unique(patients[np.isfinite(values - chance)])) < 2:
+    if low is None or len(np.unique(patients[np.isfinite(values - chance)])) < LEAST_PATIENTS:
         verdict = "cannot_conclude"
     elif sign * low > 0:
         verdict = "better than random"

@@ -3,7 +3,7 @@
 docs/fairness.md has the definitions, docs/methods.md the formulas.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -23,6 +23,7 @@ ONE_VS_REST = ("demographic_parity", "equalised_odds")  # each class by itself
 COMPARED = (*METRICS, *ONE_VS_REST)
 VERDICTS = ("fair_within_margin", "unfair", "cannot_conclude")
 NO_RATE = ("brier", "calibration", "net_benefit", "ece")  # no rate: no prior
+UNBOUNDED = ("brier", "net_benefit")  # two may be more than 1 apart
 NO_RATIO = ("calibration", "net_benefit")  # may be 0 or less
 PRIOR = 0.5  # Jeffreys
 POWER = 0.8
@@ -46,12 +47,6 @@ class Group:
         """The mean of `value` or `draws` over classes (those that count, unless others are named); NaN over none."""
         chosen = getattr(self, part)[metric][self.enough[metric] if classes is None else classes]
         return chosen.mean(axis=0) if len(chosen) else np.full(chosen.shape[1:], np.nan)
-
-
-def part_of(shard: Shard, rows: np.ndarray) -> Shard:
-    """The notes of a shard at `rows`, patients numbered as in the whole."""
-    arrays = ("note_ids", "patients", "truth", "probabilities", "unknown")
-    return replace(shard, **{name: getattr(shard, name)[rows] for name in arrays})
 
 
 # ---------------------------------------------------------------- scores of a group
@@ -164,8 +159,10 @@ def frame(shard: Shard, labels: np.ndarray, groups: dict[str, Group]) -> MetricF
     )
 
 
-def described(group: Group, plain=None) -> dict:
+def described(group: Group, min_count: int, plain=None) -> dict:
     """Value and 95 % interval of each metric (`plain`: a row of `frame`); of macro ones also how many classes count.
+
+    A macro score over one class is that class' plain fraction: where fewer than `min_count` patients stand behind it, it is null.
 
     The ece is here and in no comparison: few notes alone make it larger.
     """
@@ -173,15 +170,19 @@ def described(group: Group, plain=None) -> dict:
     for metric in (*METRICS, "ece"):
         value = float(group.mean(metric) if plain is None or metric == "ece" else plain[metric])
         draws = group.mean(metric, "draws")
-        bounds = interval_of(metric, value, draws, 0) if metric == "ece" else interval_around(value, draws)
+        bounds = interval_of(metric, value, draws, 0.0) if metric == "ece" else interval_around(value, draws)
         result[metric] = {"value": value, **bounds}
         if metric in MACRO:
-            result[metric]["classes"] = int(group.enough[metric].sum())
+            counted = group.enough[metric]
+            behind = group.patients["sensitivity" if metric == "auroc" else metric]
+            if counted.sum() == 1 and behind[counted].min() < min_count:
+                result[metric] = {"value": None, "low": None, "high": None}
+            result[metric]["classes"] = int(counted.sum())
     return result
 
 
 def interval_around(value: float, draws: np.ndarray) -> dict[str, float | None]:
-    """A group's 95 % interval, widened to its value where that is 0 or 1."""
+    """A group's 95 % interval, widened to its value."""
     result = interval(draws)
     if result["low"] is None:
         return result
@@ -343,29 +344,35 @@ def critical(family: list[Contrasts]) -> float:
     return float(np.quantile(largest, 0.95))
 
 
-def concluded(found: Contrasts, c: float, margin: float) -> dict:
+def concluded(found: Contrasts, metric: str, c: float, margin: float) -> dict:
     """The widest and the clearest difference, where the largest true one lies, and the verdict.
 
-    `unfair`: an interval leaves out 0 and reaches beyond the margin. `fair_within_margin`: there is no interval, of any two
-    groups, that reaches beyond it. Else `cannot_conclude`.
+    Those of two groups that had nothing to compare leave `fair_within_margin` out.
     """
     reach = errors_of(c, found.degrees) * found.error
     low, high = found.center - reach, found.center + reach
-    if ((low > 0) & (high > margin)).any():
-        verdict = "unfair"
-    elif len(high) and not found.undecided and (high <= margin).all():
-        verdict = "fair_within_margin"
-    else:
-        verdict = "cannot_conclude"
     return {
         "pairs": found.pairs,
         **({} if found.classes is None else {"classes": found.classes}),
-        "verdict": verdict,
+        "verdict": verdict_of(low, high, margin, whole=not found.undecided),
         "margin": margin,
-        "largest": {"low": max(0.0, float(low.max())), "high": float(high.max())} if len(high) else None,
+        "largest": largest_of(low, high, np.inf if metric in UNBOUNDED else 1.0),
         "widest": told_of(found.widest, c),
         "clearest": told_of(found.clearest, c),
     }
+
+
+def verdict_of(low: np.ndarray, high: np.ndarray, margin: float, whole: bool = True) -> str:
+    """`unfair`: an interval leaves out 0 and reaches beyond the margin. `fair_within_margin`: there is no interval that reaches
+    beyond it, and the `whole` was compared. Else `cannot_conclude`."""
+    if ((low > 0) & (high > margin)).any():
+        return "unfair"
+    return "fair_within_margin" if len(high) and whole and (high <= margin).all() else "cannot_conclude"
+
+
+def largest_of(low: np.ndarray, high: np.ndarray, most: float = 1.0) -> dict | None:
+    """Where the largest true difference lies; two rates are at `most` 1 apart."""
+    return {"low": max(0.0, float(low.max())), "high": min(most, float(high.max()))} if len(high) else None
 
 
 def errors_of(c: float, degrees: np.ndarray) -> np.ndarray:
@@ -398,4 +405,4 @@ def told_of(each: dict | None, c: float) -> dict | None:
 def compare(groups: dict[str, Group], metric: str, margin: float, classes: list[str] | None = None) -> dict:
     """The groups of one grouping by themselves; `classes` names them for the one-vs-rest metrics."""
     found = contrasts(groups, metric, classes)
-    return concluded(found, critical([found]), margin)
+    return concluded(found, metric, critical([found]), margin)

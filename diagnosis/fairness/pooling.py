@@ -26,7 +26,7 @@ def pooled(value: np.ndarray, error: np.ndarray) -> Pooled:
     weight = 1 / variance
     center = (weight * value).sum() / weight.sum()
     excess = (weight * (value - center) ** 2).sum() - (len(value) - 1)
-    between = max(0.0, excess / (weight.sum() - (weight**2).sum() / weight.sum()))
+    between = max(0.0, excess / (weight.sum() - (weight**2).sum() / weight.sum())) if len(value) > 1 else 0.0
     weight = 1 / (variance + between)
     mean = (weight * value).sum() / weight.sum()
     drawn = variance / (variance + between)

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import norm
 
-from diagnosis.fairness.compare import POWER, PRIOR, errors_of
+from diagnosis.fairness.compare import POWER, PRIOR, errors_of, largest_of, verdict_of
 from diagnosis.fairness.pooling import pooled
 from diagnosis.scores.bootstrap import patient_weights
 from diagnosis.scores.shards import Shard
@@ -81,12 +81,6 @@ def scan(
     c = float(np.quantile(away.max(axis=0), 0.95))
     errors = errors_of(c, np.array([len(np.unique(shard.patients[notes])) for notes in members]) - 1)
     low, high, drawn = center - errors * error, center + errors * error, pooled(center, error)
-    if ((low > 0) & (high > margin)).any():
-        verdict = "unfair"
-    elif (high <= margin).all():
-        verdict = "fair_within_margin"
-    else:
-        verdict = "cannot_conclude"
 
     def told(place: int) -> dict:
         return {
@@ -102,9 +96,9 @@ def scan(
 
     return {
         "subgroups": len(found),
-        "verdict": verdict,
+        "verdict": verdict_of(low, high, margin),
         "margin": margin,
-        "largest": {"low": max(0.0, float(low.max())), "high": float(high.max())},
+        "largest": largest_of(low, high),
         "worst": told(int(drawn.value.argmax())),
         "clearest": told(int((center / error).argmax())),
     }

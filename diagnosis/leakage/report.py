@@ -1,7 +1,5 @@
 """What may be told of part of a shard: its score, and its size where that gives no small count away."""
 
-from dataclasses import replace
-
 import numpy as np
 from scipy import sparse
 
@@ -28,6 +26,5 @@ def part(shard: Shard, rows: np.ndarray, min_count: int, sampling: dict) -> dict
     result = {"n": hidden(int(rows.sum()), len(rows), min_count)}
     if len(np.unique(shard.patients[rows])) < min_count:
         return result | {"macro_f1": None, "low": None, "high": None, "accuracy": None}
-    arrays = ("note_ids", "patients", "truth", "probabilities", "unknown")
-    of_part = scored(replace(shard, **{name: getattr(shard, name)[rows] for name in arrays}), **sampling)
+    of_part = scored(shard.at(rows), **sampling)
     return result | (rounded(of_part, 2) if result["n"] is None else of_part)

@@ -30,8 +30,8 @@ def shown(found: Found, form: str) -> str:
     if isinstance(value, (str, bool)):
         return str(value)
     text = FORMS[form](value)
-    if form in ("decimal", "fine") and 0 < value < 1 and float(text) in (0, 1):  # no 1.000 where something was missed
-        text = f">{FORMS[form](1 - 10 ** (2 - len(text)))}" if float(text) else f"<{FORMS[form](10 ** (2 - len(text)))}"
+    if form == "fine" and value < 1 and float(text) == 1:
+        text = ">0.999"  # what missed something is not whole
     return text.lstrip("+-") if not text.strip("+-0.") else text.replace("-", "−")  # no +0.00
 
 

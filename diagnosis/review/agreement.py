@@ -22,12 +22,6 @@ from diagnosis.scores.shards import Shard
 DECISIONS = ("accuracy", "macro_f1", "sensitivity", "specificity", "ppv", "npv")
 
 
-def part_of(shard: Shard, rows: np.ndarray) -> Shard:
-    """The notes of a shard at `rows`, patients numbered as in the whole."""
-    arrays = ("note_ids", "patients", "truth", "probabilities", "unknown")
-    return replace(shard, **{name: getattr(shard, name)[rows] for name in arrays})
-
-
 # ---- agreement
 
 
@@ -183,7 +177,7 @@ def reviewed(
     shard: Shard, strata: np.ndarray, chosen: np.ndarray, reviewers: dict[str, Answers], samples: int, seed: int
 ) -> dict:
     """All of it: a shard as the model scored it, the notes' strata, (n,) bool which are cases, and the reviewers' answers."""
-    cases, where, rng = part_of(shard, chosen), np.flatnonzero(chosen), np.random.default_rng([seed, 2])
+    cases, where, rng = shard.at(chosen), np.flatnonzero(chosen), np.random.default_rng([seed, 2])
     right, found, accepted = corrected(cases, list(reviewers.values()))
     decided = found | accepted
     result = {
@@ -206,8 +200,10 @@ def reviewed(
         "severity": None,
         "against_clinicians": {},
     }
-    if decided.any():
-        truth, weight = part_of(right, decided), weights(shard, strata, where[decided], samples, seed)
+    missing = sorted(set(strata) - set(strata[where[decided]]))
+    result["corrected"]["strata_without_decided"] = missing
+    if not missing:
+        truth, weight = right.at(decided), weights(shard, strata, where[decided], samples, seed)
         wrong = (right.truth != cases.truth).any(axis=1) | (right.unknown != cases.unknown)
         of_case = strata[where[decided]]
         values = scored(truth, of_case, weight, METRICS, rng)
@@ -223,7 +219,7 @@ def reviewed(
         others = [each for other, each in reviewers.items() if other != name]
         for by, (truth, rows) in truths(cases, own, others).items():
             found = None
-            if rows.any():
+            if set(strata[where[rows]]) == set(strata):  # else nothing is known of a part of the shard
                 weight = weights(shard, strata, where[rows], samples, seed)
                 found = against(own, truth, rows, strata[where[rows]], weight, rng)
             result["against_clinicians"][name][by] = found
@@ -266,7 +262,7 @@ def truths(cases: Shard, own: Answers, others: list[Answers]) -> dict[str, tuple
 def against(own: Answers, truth: Shard, rows: np.ndarray, of_case: np.ndarray, weight: np.ndarray, rng) -> dict:
     """The model's and a clinician's scores by one truth, and model minus clinician on the same draws."""
     sides = {"model": truth, "clinician": replace(truth, probabilities=own.diagnosis.astype(float))}
-    values = {who: scored(part_of(side, rows), of_case, weight, DECISIONS, rng) for who, side in sides.items()}
+    values = {who: scored(side.at(rows), of_case, weight, DECISIONS, rng) for who, side in sides.items()}
     return {"n": int(rows.sum())} | {
         metric: {who: estimate(metric, of[metric]) for who, of in values.items()}
         | {"difference": estimate(metric, values["model"][metric] - values["clinician"][metric])}

@@ -8,11 +8,6 @@ from sklearn.linear_model import LogisticRegression
 from diagnosis.errors import UserError
 
 
-def priors(labels: list[list[str]], classes: list[str]) -> np.ndarray:
-    """(k,) share of the train notes under each class."""
-    return truth(labels, classes).mean(axis=0)
-
-
 def truth(labels: list[list[str]], classes: list[str]) -> np.ndarray:
     """(n, k) bool: which classes each note has."""
     column = {label: number for number, label in enumerate(classes)}

@@ -31,9 +31,10 @@ def interval_of(metric: str, value: float, draws: np.ndarray, lowest: float = -n
 
     Percentiles, but for the ECE: it sums absolute gaps, so every resample adds noise and lies above the value, which in its
     turn lies above the truth; its percentiles are reflected about the value (the basic bootstrap; Davison and Hinkley 1997,
-    Bootstrap Methods, section 5.2). No end lies under `lowest`.
+    Bootstrap Methods, section 5.2), and widened to the value where even that is above the upper end. No end lies under `lowest`.
     """
     result = interval(draws)
     if metric != "ece" or result["low"] is None:
         return result
-    return {"low": max(lowest, 2 * value - result["high"]), "high": max(lowest, 2 * value - result["low"])}
+    low, high = 2 * value - result["high"], 2 * value - result["low"]
+    return {"low": max(lowest, min(low, value)), "high": max(lowest, high, value)}

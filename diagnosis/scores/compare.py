@@ -69,11 +69,8 @@ def differences(
 
     def scores(weights):
         """Old and new, each a list of (b,) and (k, b) arrays in the order of the margins."""
-        return [
-            [scorer.headline(weights)[key] for key in margins]
-            + [scorer.by_class(weights)[key] for key in class_margins]
-            for scorer in scorers
-        ]
+        both = [scorer.scores(weights) for scorer in scorers]
+        return [[of[key] for key in margins] + [by_class[key] for key in class_margins] for of, by_class in both]
 
     parts = [
         [after - before for before, after in zip(*scores(weights), strict=True)]

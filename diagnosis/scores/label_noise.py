@@ -121,7 +121,7 @@ def write_losses(path: Path, shards: dict[str, Shard], classes: list[str]) -> No
     rows = []
     for name, shard in shards.items():
         loss, doubt, decided = losses(shard), suspected(*answers(shard)).any(axis=0), shard.decided
-        for rank, row in enumerate(np.lexsort((np.arange(len(loss)), -np.nan_to_num(loss, nan=-1))), 1):
+        for rank, row in enumerate(np.argsort(-np.nan_to_num(loss, nan=-1), kind="stable"), 1):
             named = [[classes[k] for k in np.flatnonzero(of[row])] for of in (shard.truth, decided)]
             rows.append((name, rank, shard.note_ids[row], loss[row], doubt[row], *named))
     table = pa.table({

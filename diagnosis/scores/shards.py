@@ -1,9 +1,10 @@
 """Prediction tables as arrays: one shard of one model, checked, in the order of note_id."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from diagnosis.errors import UserError
 from diagnosis.scores.predictions import read_predictions
@@ -35,6 +36,11 @@ class Shard:
     def correct(self) -> np.ndarray:
         """(n,) bool: the decision is the truth, all labels of it; a label outside the classes makes it wrong."""
         return (self.decided == self.truth).all(axis=1) & ~self.unknown
+
+    def at(self, rows: np.ndarray) -> "Shard":
+        """The notes at `rows`, numbers or (n,) bool, patients numbered as in the whole."""
+        arrays = ("note_ids", "patients", "truth", "probabilities", "unknown")
+        return replace(self, **{name: getattr(self, name)[rows] for name in arrays})
 
 
 def nothing(classes: list[str], task: str) -> Shard:
@@ -134,7 +140,7 @@ class Predictions:
 
 def patient_numbers(patient_ids) -> np.ndarray:
     """(n,) numbers from 0 on, equal where the patient is; a null patient is a patient of its own."""
-    codes = patient_ids.astype("category").cat.codes.to_numpy(dtype=np.int64, copy=True)
+    codes = pd.Series(patient_ids, dtype=object).astype("category").cat.codes.to_numpy(dtype=np.int64, copy=True)
     alone = codes < 0
     codes[alone] = codes.max(initial=-1) + 1 + np.arange(alone.sum())
     return codes
