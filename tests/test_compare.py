@@ -286,6 +286,8 @@ def test_folders_with_calibrated_predictions(compare, folder):
     assert result["tested"]["headline"] == 3 * 6 and result["tested"]["classes"] == 3 * 2 * 4
     assert result["independent"] and result["mcnemar"]["p"] < 0.01
     assert "McNemar (exact)" in shown and "p of DeLong (Holm)" in shown
+    assert "**24 hypotheses (classes) need 480 draws before any verdict is possible**" in shown  # 400 are drawn here
+    assert "hypotheses (headline) need" not in shown
     before = (folder / "out.json").read_bytes()
     compare("old", "new", "--json", "out.json")
     assert (folder / "out.json").read_bytes() == before

@@ -307,6 +307,18 @@ def test_strata_count_by_their_size_not_by_how_many_were_read():
     assert [result["cases"][name]["notes"] for name in STRATA] == [10, 0, 0, 90]
 
 
+def test_a_stratum_of_which_nothing_is_decided_leaves_the_shard_without_an_estimate():
+    shard = random_shard(100)
+    of_note = np.where(np.arange(100) < 10, "error", "random").astype(object)
+    chosen = np.isin(np.arange(100), [0, 1, 50, 51])
+    own = answers(shard.truth[chosen])
+    own.answered[2:] = False  # the two random cases
+    own.agree[2:] = -1
+    result = reviewed(shard, of_note, chosen, {"anna": own}, 40, 1)
+    assert result["corrected"]["strata_without_decided"] == ["random"] and "model" not in result["corrected"]
+    assert result["severity"] is None and result["against_clinicians"]["anna"]["recorded"] is None
+
+
 def test_a_share_by_hand():
     of_case, weight = np.array(["error", "error", "random"], object), np.ones((3, 501)) * [[5], [5], [90]]
     values = share(np.array([True, False, False]), of_case, weight, np.random.default_rng(1))
