@@ -1,6 +1,6 @@
 """Predicting beside HF's text-classification pipeline on the same model and notes, in one run; the table of docs/benchmarks.md.
 
-    python -m benchmarks.predict    # after `dvc repro finetune`; five minutes on 2 idle cores
+    python -m benchmarks.predict    # after `dvc repro finetune`; ten minutes on 2 idle cores
 
 The notes are abstracts of medical_abstracts and notes of MTSamples, drawn by a seed, cut at 512 tokens on both sides. Both
 read models/finetuned, at the same precision and threads. Seconds are from texts to probabilities, tokenising included,

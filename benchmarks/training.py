@@ -1,6 +1,6 @@
 """Fine-tuning beside a plain Trainer script, padded and with dynamic padding, in one run; the tables of docs/benchmarks.md.
 
-    python -m benchmarks.training    # about 20 minutes on 2 idle cores; on a GPU, where there is one, that part instead
+    python -m benchmarks.training    # about 35 minutes on 2 idle cores; on a GPU, where there is one, that part instead
 
 On a CPU: models/base (of the default run) and the abstracts of medical_abstracts that fit into 512 tokens; on a GPU a
 random model of BERT-base's shape on the same abstracts. All sides share the model, the adapters or their absence, notes,
